@@ -1,0 +1,25 @@
+# Everything comes from the distribution's packages and is linked privately.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)
+
+# oneDNN by path: its CMake package on Debian asks for OpenCL.
+find_path(ONNXRAY_DNNL_INCLUDE dnnl.hpp REQUIRED)
+find_library(ONNXRAY_DNNL_LIBRARY dnnl REQUIRED)
+add_library(onnxray_dnnl INTERFACE)
+add_library(onnxray::dnnl ALIAS onnxray_dnnl)
+target_include_directories(onnxray_dnnl SYSTEM INTERFACE ${ONNXRAY_DNNL_INCLUDE})
+target_link_libraries(onnxray_dnnl INTERFACE ${ONNXRAY_DNNL_LIBRARY})
+
+# Our own statement of the ONNX wire format.
+set(ONNXRAY_PROTO_DIR ${CMAKE_CURRENT_BINARY_DIR}/generated)
+file(MAKE_DIRECTORY ${ONNXRAY_PROTO_DIR}/onnx_import)
+add_custom_command(
+  OUTPUT ${ONNXRAY_PROTO_DIR}/onnx_import/onnx.pb.cc ${ONNXRAY_PROTO_DIR}/onnx_import/onnx.pb.h
+  COMMAND ${Protobuf_PROTOC_EXECUTABLE} --cpp_out=${ONNXRAY_PROTO_DIR} -I${CMAKE_CURRENT_SOURCE_DIR}
+          ${CMAKE_CURRENT_SOURCE_DIR}/onnx_import/onnx.proto
+  DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/onnx_import/onnx.proto)
+add_library(onnxray_onnx_proto STATIC ${ONNXRAY_PROTO_DIR}/onnx_import/onnx.pb.cc)
+add_library(onnxray::onnx_proto ALIAS onnxray_onnx_proto)
+target_include_directories(onnxray_onnx_proto SYSTEM PUBLIC ${ONNXRAY_PROTO_DIR} ${Protobuf_INCLUDE_DIRS})
+target_link_libraries(onnxray_onnx_proto PUBLIC ${Protobuf_LITE_LIBRARIES} Threads::Threads)

@@ -1,0 +1,98 @@
+// Backend: the kernels of one device, op name -> prepare. `prepare` runs once per plan and node and decides everything
+// that depends on shapes, dtypes and constants; the Step it returns touches only its arguments.
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/graph.h"
+
+namespace onnxray {
+
+struct RunArgs {
+  const void* const* in;  // one pointer per node input; null where absent
+  void* const* out;       // one per node output; null where nobody reads it
+  std::byte* scratch;     // Step::scratch_bytes, 64-byte aligned
+};
+
+struct Step {
+  std::function<void(const RunArgs&)> run;
+  std::size_t scratch_bytes = 0;
+};
+
+// Weights in the form a kernel wants, shared by all plans of a model that are alive: keyed by (the constant's memory, a
+// text naming the preparation). An entry keeps its source alive and goes when the last plan that uses it goes.
+class PreparedConstants {
+ public:
+  // `make` returns an object that owns the prepared data.
+  std::shared_ptr<const void> get(const Tensor& source, const std::string& preparation,
+                                  const std::function<std::shared_ptr<const void>()>& make);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, std::weak_ptr<const void>> made_;
+};
+
+// A node as its kernel sees it.
+class PrepareCtx {
+ public:
+  PrepareCtx(const Graph& graph, const Node& node, std::vector<Tensor> constants, std::vector<char> output_read,
+             PreparedConstants* prepared)
+      : node(node), attrs(node.attrs), graph_(graph), constants_(std::move(constants)),
+        output_read_(std::move(output_read)), prepared_(prepared) {}
+
+  [[nodiscard]] bool has(std::size_t i) const { return i < node.inputs.size() && node.inputs[i] != kNoValue; }
+  [[nodiscard]] const Dims& dims(std::size_t i) const { return graph_.value(node.inputs.at(i)).dims; }
+  [[nodiscard]] DType dtype(std::size_t i) const { return graph_.value(node.inputs.at(i)).dtype; }
+  [[nodiscard]] const Dims& out_dims(std::size_t i = 0) const { return graph_.value(node.outputs.at(i)).dims; }
+  [[nodiscard]] DType out_dtype(std::size_t i = 0) const { return graph_.value(node.outputs.at(i)).dtype; }
+  // A constant input in the value's dtype, else an undefined tensor.
+  [[nodiscard]] Tensor constant(std::size_t i) const { return i < constants_.size() ? constants_[i] : Tensor(); }
+  // Whether anybody reads output i.
+  [[nodiscard]] bool output_read(std::size_t i) const { return output_read_.at(i) != 0; }
+  // `make()` for constant input i, shared with other plans of the model. The returned pointer keeps everything alive.
+  template <class T>
+  [[nodiscard]] std::shared_ptr<const T> prepared(std::size_t i, const std::string& preparation,
+                                                  const std::function<std::shared_ptr<const T>()>& make) const {
+    if (prepared_ == nullptr) return make();
+    return std::static_pointer_cast<const T>(prepared_->get(constants_.at(i), preparation, make));
+  }
+
+  const Node& node;
+  const Attrs& attrs;
+
+ private:
+  const Graph& graph_;
+  std::vector<Tensor> constants_;
+  std::vector<char> output_read_;
+  PreparedConstants* prepared_;
+};
+
+using PrepareFn = Step (*)(const PrepareCtx&);
+
+class Backend {
+ public:
+  explicit Backend(std::string name) : name_(std::move(name)) {}
+  void add(std::string_view op, PrepareFn prepare) { table_[std::string(op)] = prepare; }
+  [[nodiscard]] PrepareFn find(std::string_view op) const {
+    const auto it = table_.find(std::string(op));
+    return it == table_.end() ? nullptr : it->second;
+  }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  // Whether float32 plans of this backend compute on NHWC data (passes/channels_last.cpp).
+  bool wants_channels_last = false;
+
+ private:
+  std::string name_;
+  std::unordered_map<std::string, PrepareFn> table_;
+};
+
+// Evaluates single nodes on constants with this backend; what Builder folds with.
+[[nodiscard]] std::function<std::vector<Tensor>(const Graph&, const Node&, std::span<const Tensor>)> evaluator_of(
+    const Backend& backend);
+
+}  // namespace onnxray

@@ -1,0 +1,52 @@
+// Graph rewrites, one per file. Each takes a graph and returns another with the same inputs and outputs.
+#pragma once
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+#include "engine/passes/rewrite.h"
+
+namespace onnxray {
+
+// How floating values are computed. A plan's precision replaces every float dtype by its own; kDeclared keeps what the
+// model says (float16 and bfloat16 are computed in float32).
+enum class Precision { kDeclared, kFloat32, kFloat64 };
+
+// Values that a request names: nothing is folded or fused across them.
+using Pins = std::unordered_set<ValueId>;
+
+// Removes nodes nobody reads, and nodes that compute what an earlier node with equal op, inputs and attributes did.
+[[nodiscard]] Graph clean(const Graph& g);
+
+// Replaces float dtypes. Casts among floats become identities under kFloat32 and kFloat64.
+[[nodiscard]] Graph set_precision(const Graph& g, Precision precision, const Evaluator& evaluate);
+
+// The graph for `count` rows from the graph for one row. Row maps of all values are filled in. If a value that the
+// outputs need mixes rows, the result is empty and `mixed` names the first node that does.
+struct Batched {
+  std::optional<Graph> graph;
+  std::string mixed;
+};
+[[nodiscard]] Batched batch_rows(const Graph& one_row, std::int64_t count);
+
+// Folds batch_norm into the convolution or matmul before it (or after it, where padding allows) and rewrites the rest
+// into one multiply-add per channel. Pinned values stay.
+[[nodiscard]] Graph fold_batch_norm(const Graph& g, const Evaluator& evaluate);
+
+// Expands composites for which `has_kernel` is false.
+[[nodiscard]] Graph expand_composites(const Graph& g, const std::function<bool(const Node&)>& has_kernel,
+                                      const Evaluator& evaluate);
+
+// Algebra that costs nothing: x*1, x+0, double negation, transposes of transposes, reshape chains.
+[[nodiscard]] Graph simplify(const Graph& g, const Evaluator& evaluate);
+
+// Bias, residual sum and ReLU (or its mask, in backward passes) into convolution and matmul nodes.
+[[nodiscard]] Graph fuse_epilogues(const Graph& g);
+
+// Chains of elementwise nodes into one `map` node with a short program over kernels/functors.h.
+[[nodiscard]] Graph fuse_elementwise(const Graph& g);
+
+// NHWC inside: convolutions, pooling and what stands between them compute on channels-last data.
+[[nodiscard]] Graph channels_last(const Graph& g);
+
+}  // namespace onnxray

@@ -1,0 +1,23 @@
+#include "kernels/cpu/cpu.h"
+
+namespace onnxray {
+
+const Backend& cpu_backend() {
+  static const Backend backend = [] {
+    Backend b("cpu");
+    cpu::register_elementwise(b);
+    cpu::register_activation(b);
+    cpu::register_matmul(b);
+    cpu::register_conv(b);
+    cpu::register_pool(b);
+    cpu::register_norm(b);
+    cpu::register_reduce(b);
+    cpu::register_layout(b);
+    cpu::register_index(b);
+    cpu::register_rows(b);
+    return b;
+  }();
+  return backend;
+}
+
+}  // namespace onnxray

@@ -1,0 +1,7 @@
+#include "onnx_import/convert.h"
+
+namespace onnxray::onnx_import {
+
+void add_layout_rows(OpTable& t) { (void)t; }
+
+}  // namespace onnxray::onnx_import
