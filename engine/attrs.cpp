@@ -7,7 +7,8 @@ namespace onnxray {
 namespace {
 
 auto position(const std::vector<std::pair<std::string, Attr>>& items, std::string_view name) {
-  return std::lower_bound(items.begin(), items.end(), name, [](const auto& a, std::string_view b) { return a.first < b; });
+  return std::lower_bound(items.begin(), items.end(), name,
+                          [](const auto& a, std::string_view b) { return a.first < b; });
 }
 
 template <class T>

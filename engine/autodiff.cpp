@@ -37,7 +37,8 @@ class NodeCtx final : public RuleCtx {
 
 class Backward {
  public:
-  Backward(Builder& b, const GradientRequest& request) : b(b), request(request), forward_values_(b.graph.value_count()) {}
+  Backward(Builder& b, const GradientRequest& request)
+      : b(b), request(request), forward_values_(b.graph.value_count()) {}
 
   std::vector<ValueId> run() {
     Graph& g = b.graph;

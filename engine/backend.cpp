@@ -42,8 +42,7 @@ std::function<std::vector<Tensor>(const Graph&, const Node&, std::span<const Ten
     for (const Tensor& t : inputs) {
       in.push_back(t.defined() ? t.raw() : nullptr);
     }
-    const Step step =
-        prepare(PrepareCtx(graph, node, constants, std::vector<char>(node.outputs.size(), 1), nullptr));
+    const Step step = prepare(PrepareCtx(graph, node, constants, std::vector<char>(node.outputs.size(), 1), nullptr));
     std::vector<Tensor> outputs;
     std::vector<void*> out;
     for (const ValueId v : node.outputs) {

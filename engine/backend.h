@@ -42,8 +42,12 @@ class PrepareCtx {
  public:
   PrepareCtx(const Graph& graph, const Node& node, std::vector<Tensor> constants, std::vector<char> output_read,
              PreparedConstants* prepared)
-      : node(node), attrs(node.attrs), graph_(graph), constants_(std::move(constants)),
-        output_read_(std::move(output_read)), prepared_(prepared) {}
+      : node(node),
+        attrs(node.attrs),
+        graph_(graph),
+        constants_(std::move(constants)),
+        output_read_(std::move(output_read)),
+        prepared_(prepared) {}
 
   [[nodiscard]] bool has(std::size_t i) const { return i < node.inputs.size() && node.inputs[i] != kNoValue; }
   [[nodiscard]] const Dims& dims(std::size_t i) const { return graph_.value(node.inputs.at(i)).dims; }

@@ -74,9 +74,7 @@ std::string Graph::label(ValueId v) const {
 }
 
 std::string Graph::to_text() const {
-  const auto type = [&](ValueId v) {
-    return std::string(name_of(value(v).dtype)) + to_string(value(v).dims);
-  };
+  const auto type = [&](ValueId v) { return std::string(name_of(value(v).dtype)) + to_string(value(v).dims); };
   const auto tag = [&](ValueId v) {
     if (v == kNoValue) return std::string("_");
     return "%" + std::to_string(v) + (value(v).name.empty() ? "" : " " + value(v).name);

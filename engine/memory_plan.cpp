@@ -10,10 +10,12 @@ MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes) {
   constexpr std::size_t kAlign = 64;
   MemoryPlan plan;
   plan.offsets.assign(lifetimes.size(), 0);
-  std::map<std::size_t, std::size_t> gaps;  // offset -> bytes, below plan.bytes
+  std::map<std::size_t, std::size_t> gaps;    // offset -> bytes, below plan.bytes
   using Event = std::pair<int, std::size_t>;  // (last, index)
   std::priority_queue<Event, std::vector<Event>, std::greater<>> live;
-  const auto size_of = [&](std::size_t i) { return (std::max<std::size_t>(1, lifetimes[i].bytes) + kAlign - 1) / kAlign * kAlign; };
+  const auto size_of = [&](std::size_t i) {
+    return (std::max<std::size_t>(1, lifetimes[i].bytes) + kAlign - 1) / kAlign * kAlign;
+  };
   const auto release = [&](std::size_t offset, std::size_t bytes) {
     auto next = gaps.lower_bound(offset);
     if (next != gaps.begin()) {

@@ -84,7 +84,7 @@ class RowsCtx {
   std::vector<const Dims*> output_dims;  // for one row
   Attrs attrs;                           // to be changed in place
   std::vector<RowMap> outputs;           // one per output, filled by the rule; starts as mixed
-  std::vector<RowMap> expand;            // one per input; kRows: repeat this row-constant input so that it has these rows
+  std::vector<RowMap> expand;  // one per input; kRows: repeat this row-constant input so that it has these rows
 };
 
 struct OpTraits {
@@ -136,12 +136,12 @@ class OpRegistry {
 [[nodiscard]] const OpDef& op(std::string_view name);
 
 // Shared infer and rows rules (engine/ops/common.cpp).
-void infer_unary(InferCtx& c);            // same dtype and dims as input 0
-void infer_unary_float(InferCtx& c);      // the same, floats only
-void infer_binary(InferCtx& c);           // broadcast, one dtype
-void infer_compare(InferCtx& c);          // broadcast, one dtype -> bool
-void rows_elementwise(RowsCtx& c);        // any number of broadcasting inputs
-void rows_unary_any_axis(RowsCtx& c);     // output has input 0's dims axis by axis; the row axis passes through
+void infer_unary(InferCtx& c);         // same dtype and dims as input 0
+void infer_unary_float(InferCtx& c);   // the same, floats only
+void infer_binary(InferCtx& c);        // broadcast, one dtype
+void infer_compare(InferCtx& c);       // broadcast, one dtype -> bool
+void rows_elementwise(RowsCtx& c);     // any number of broadcasting inputs
+void rows_unary_any_axis(RowsCtx& c);  // output has input 0's dims axis by axis; the row axis passes through
 // Aligns row-constant inputs with the row axis of the others (same rank or broadcasting from the right); returns the
 // row map of the broadcast result, mixed when the inputs' axes disagree.
 [[nodiscard]] RowMap rows_broadcast(RowsCtx& c, std::size_t result_rank);

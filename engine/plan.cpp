@@ -59,8 +59,9 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
     if (t.dtype() != value.dtype) {
       const auto convert = [&] { return std::make_shared<Tensor>(value.constant.to(value.dtype)); };
       if (plan->prepared_) {
-        const auto held = std::static_pointer_cast<const Tensor>(plan->prepared_->get(
-            value.constant, "as " + std::string(name_of(value.dtype)), [&]() -> std::shared_ptr<const void> { return convert(); }));
+        const auto held = std::static_pointer_cast<const Tensor>(
+            plan->prepared_->get(value.constant, "as " + std::string(name_of(value.dtype)),
+                                 [&]() -> std::shared_ptr<const void> { return convert(); }));
         plan->keep_.push_back(held);
         t = *held;
       } else {
@@ -155,13 +156,13 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
     if (g.is_constant(v)) (void)constant(v);
   }
   plan->scratch_offset_ = memory.bytes;
-  plan->arena_bytes_ =
-      memory.bytes + (scratch.empty() ? 0 : *std::max_element(scratch.begin(), scratch.end()));
+  plan->arena_bytes_ = memory.bytes + (scratch.empty() ? 0 : *std::max_element(scratch.begin(), scratch.end()));
   return plan;
 }
 
 PlanRun::PlanRun(std::shared_ptr<const Plan> plan)
-    : plan_(std::move(plan)), arena_(DType::u8, {static_cast<std::int64_t>(plan_->arena_bytes_)}),
+    : plan_(std::move(plan)),
+      arena_(DType::u8, {static_cast<std::int64_t>(plan_->arena_bytes_)}),
       bound_(plan_->graph_.inputs().size()) {}
 
 void PlanRun::bind(std::size_t input, const Tensor& tensor) {

@@ -38,7 +38,7 @@ struct Rule {
 
 struct RuleSet {
   Carries carries = Carries::kGradient;
-  bool reference = false;  // needs the values of a reference (baseline) pass
+  bool reference = false;   // needs the values of a reference (baseline) pass
   std::vector<Rule> rules;  // the first match wins
   // For nodes without a match. Nodes that are linear or only move data have a natural rule under every `carries`.
   enum class Otherwise { kGradient, kError } otherwise = Otherwise::kGradient;

@@ -10,9 +10,9 @@ namespace {
 
 std::shared_ptr<void> allocate(std::size_t bytes) {
   // One byte at least: an empty tensor still has an address.
-  void* p = ::operator new(bytes == 0 ? 1 : bytes, std::align_val_t{64}, std::nothrow);
+  void* p = ::operator new (bytes == 0 ? 1 : bytes, std::align_val_t{64}, std::nothrow);
   if (p == nullptr) fail("out of memory: could not allocate ", bytes, " bytes");
-  return {p, [](void* q) { ::operator delete(q, std::align_val_t{64}); }};
+  return {p, [](void* q) { ::operator delete (q, std::align_val_t{64}); }};
 }
 
 // Reads element i of any dtype through f.
@@ -21,7 +21,9 @@ void visit_storage(DType t, F&& f) {
   switch (t) {
     case DType::f32: f(static_cast<const float*>(nullptr), [](float v) { return v; }); break;
     case DType::f64: f(static_cast<const double*>(nullptr), [](double v) { return v; }); break;
-    case DType::f16: f(static_cast<const std::uint16_t*>(nullptr), [](std::uint16_t v) { return half_to_float(v); }); break;
+    case DType::f16:
+      f(static_cast<const std::uint16_t*>(nullptr), [](std::uint16_t v) { return half_to_float(v); });
+      break;
     case DType::bf16:
       f(static_cast<const std::uint16_t*>(nullptr), [](std::uint16_t v) { return bfloat16_to_float(v); });
       break;

@@ -13,27 +13,39 @@ namespace onnxray::fn {
 
 struct Add {
   template <class T>
-  ONNXRAY_HD static T f(T a, T b) { return a + b; }
+  ONNXRAY_HD static T f(T a, T b) {
+    return a + b;
+  }
 };
 struct Sub {
   template <class T>
-  ONNXRAY_HD static T f(T a, T b) { return a - b; }
+  ONNXRAY_HD static T f(T a, T b) {
+    return a - b;
+  }
 };
 struct Mul {
   template <class T>
-  ONNXRAY_HD static T f(T a, T b) { return a * b; }
+  ONNXRAY_HD static T f(T a, T b) {
+    return a * b;
+  }
 };
 struct Div {
   template <class T>
-  ONNXRAY_HD static T f(T a, T b) { return a / b; }
+  ONNXRAY_HD static T f(T a, T b) {
+    return a / b;
+  }
 };
 struct Neg {
   template <class T>
-  ONNXRAY_HD static T f(T a) { return -a; }
+  ONNXRAY_HD static T f(T a) {
+    return -a;
+  }
 };
 struct Exp {
   template <class T>
-  ONNXRAY_HD static T f(T a) { return std::exp(a); }
+  ONNXRAY_HD static T f(T a) {
+    return std::exp(a);
+  }
 };
 
 }  // namespace onnxray::fn

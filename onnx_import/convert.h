@@ -26,7 +26,11 @@ class ConvertCtx {
  public:
   ConvertCtx(Builder& b, const OnnxNode& node, std::int64_t version, std::vector<ValueId> inputs,
              ConstantSource& constants)
-      : b(b), node(node), version(version), inputs_(std::move(inputs)), outputs_(node.outputs.size(), kNoValue),
+      : b(b),
+        node(node),
+        version(version),
+        inputs_(std::move(inputs)),
+        outputs_(node.outputs.size(), kNoValue),
         constants_(constants) {}
 
   Builder& b;
@@ -56,7 +60,8 @@ class ConvertCtx {
   [[nodiscard]] std::int64_t attr_int(std::string_view name, std::int64_t otherwise) const;
   [[nodiscard]] double attr_float(std::string_view name, double otherwise) const;  // float32 in the file
   [[nodiscard]] std::string attr_string(std::string_view name, std::string otherwise) const;
-  [[nodiscard]] std::vector<std::int64_t> attr_ints(std::string_view name, std::vector<std::int64_t> otherwise = {}) const;
+  [[nodiscard]] std::vector<std::int64_t> attr_ints(std::string_view name,
+                                                    std::vector<std::int64_t> otherwise = {}) const;
   [[nodiscard]] std::vector<double> attr_floats(std::string_view name, std::vector<double> otherwise = {}) const;
   [[nodiscard]] std::vector<std::string> attr_strings(std::string_view name,
                                                       std::vector<std::string> otherwise = {}) const;
@@ -84,7 +89,7 @@ struct OpRow {
   std::string op_type;
   std::int64_t since = 1;  // valid from this opset version until the next row of the same op
   ConvertFn convert = nullptr;
-  std::string domain;       // "" is ai.onnx
+  std::string domain;        // "" is ai.onnx
   bool has_gradient = true;  // tier 1 with gradient, or plumbing (shapes, integers, piecewise constant)
 };
 

@@ -50,12 +50,12 @@ template <class... Parts>
 }  // namespace onnxray
 
 // A condition the caller must meet; the parts say what, where, got, expected. Never compiled out.
-#define ONNXRAY_CHECK(cond, ...)              \
-  do {                                        \
+#define ONNXRAY_CHECK(cond, ...)               \
+  do {                                         \
     if (!(cond)) ::onnxray::fail(__VA_ARGS__); \
   } while (false)
 // A condition that only a bug of ours can break.
-#define ONNXRAY_ASSERT(cond, ...)                                                       \
-  do {                                                                                  \
+#define ONNXRAY_ASSERT(cond, ...)                                                                   \
+  do {                                                                                              \
     if (!(cond)) ::onnxray::fail_internal(#cond, " ", __FILE__, ":", __LINE__, " ", ##__VA_ARGS__); \
   } while (false)

@@ -36,9 +36,11 @@ void register_elementwise_ops(OpRegistry& r) {
   OpTraits linear_commutative = linear;
   linear_commutative.commutative = true;
 
-  r.add({.name = "add", .infer = infer_binary, .grad = grad_add, .rows = rows_elementwise, .traits = linear_commutative});
+  r.add(
+      {.name = "add", .infer = infer_binary, .grad = grad_add, .rows = rows_elementwise, .traits = linear_commutative});
   r.add({.name = "sub", .infer = infer_binary, .grad = grad_sub, .rows = rows_elementwise, .traits = linear});
-  r.add({.name = "mul", .infer = infer_binary, .grad = grad_mul, .rows = rows_elementwise, .traits = linear_commutative});
+  r.add(
+      {.name = "mul", .infer = infer_binary, .grad = grad_mul, .rows = rows_elementwise, .traits = linear_commutative});
   r.add({.name = "div", .infer = infer_binary, .grad = grad_div, .rows = rows_elementwise, .traits = binary});
   r.add({.name = "neg",
          .infer = infer_unary,

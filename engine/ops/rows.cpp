@@ -25,9 +25,7 @@ void expect_index(const InferCtx& c, std::size_t i) {
   ONNXRAY_CHECK(c.dtype(i) == DType::i64 && c.rank(i) == 1, "row index must be int64[R]");
 }
 
-Attrs axis_and_inner(const Attrs& a) {
-  return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}};
-}
+Attrs axis_and_inner(const Attrs& a) { return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}}; }
 
 }  // namespace
 
@@ -59,7 +57,9 @@ void register_row_ops(OpRegistry& r) {
                c.output(c.dtype(0), with_rows(c, 0, c.attrs.integer("rows", 0)));
              },
          .grad =
-             [](GradCtx& c) { c.set(0, c.b.op("gather_rows", {c.dy(), c.x(1)}, axis_and_inner(c.attrs))); },
+             [](GradCtx& c) {
+               c.set(0, c.b.op("gather_rows", {c.dy(), c.x(1)}, axis_and_inner(c.attrs)));
+             },
          .traits = {.linear = true}});
   // A row-constant value repeated `count` times along its row axis.
   r.add({.name = "repeat_rows",
@@ -88,9 +88,9 @@ void register_row_ops(OpRegistry& r) {
              [](InferCtx& c) {
                c.expect_inputs(4, 4);
                expect_index(c, 3);
-               ONNXRAY_CHECK(c.dtype(2) == DType::f64 && c.dims(2) == c.dims(3) && c.rank(1) > 0 &&
-                                 c.dims(1)[0] == c.dims(3)[0],
-                             "fold_rows: weight must be float64[R] and index int64[R] for x of R rows");
+               ONNXRAY_CHECK(
+                   c.dtype(2) == DType::f64 && c.dims(2) == c.dims(3) && c.rank(1) > 0 && c.dims(1)[0] == c.dims(3)[0],
+                   "fold_rows: weight must be float64[R] and index int64[R] for x of R rows");
                Dims state = c.dims(0), x = c.dims(1);
                ONNXRAY_CHECK(!state.empty(), "fold_rows: the state has no rows");
                state[0] = x[0] = 0;

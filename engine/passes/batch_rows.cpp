@@ -77,8 +77,7 @@ Batched batch_rows(const Graph& g, std::int64_t count) {
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       ValueId v = mapped(node.inputs[i]);
       if (v != kNoValue && ctx.expand[i].is_rows()) {
-        v = b.op("repeat_rows", {v},
-                 {{"axis", ctx.expand[i].axis}, {"inner", ctx.expand[i].inner}, {"count", count}});
+        v = b.op("repeat_rows", {v}, {{"axis", ctx.expand[i].axis}, {"inner", ctx.expand[i].inner}, {"count", count}});
         to.value(v).rows = ctx.expand[i];
       }
       inputs.push_back(v);

@@ -36,8 +36,8 @@ Step gather_rows(const PrepareCtx& c) {
     parallel_for(out.outer * out.rows, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t k = begin; k < end; ++k) {
         const std::int64_t o = k / out.rows, r = k % out.rows;
-        std::memcpy(y + static_cast<std::size_t>(k) * bytes, x + static_cast<std::size_t>(o * in.rows + index[r]) * bytes,
-                    bytes);
+        std::memcpy(y + static_cast<std::size_t>(k) * bytes,
+                    x + static_cast<std::size_t>(o * in.rows + index[r]) * bytes, bytes);
       }
     });
   }};
@@ -72,7 +72,8 @@ Step repeat_rows(const PrepareCtx& c) {
     auto* y = static_cast<std::byte*>(a.out[0]);
     for (std::int64_t o = 0; o < outer; ++o) {
       for (std::int64_t k = 0; k < count; ++k) {
-        std::memcpy(y + static_cast<std::size_t>(o * count + k) * bytes, x + static_cast<std::size_t>(o) * bytes, bytes);
+        std::memcpy(y + static_cast<std::size_t>(o * count + k) * bytes, x + static_cast<std::size_t>(o) * bytes,
+                    bytes);
       }
     }
   }};
