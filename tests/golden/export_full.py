@@ -1,0 +1,140 @@
+"""Full-size exports with seeded random weights and their golden values (not kept in the repository, about 8 GB).
+
+    python export_full.py DIR                    # everything this PyTorch can build
+    python export_full.py DIR resnet50 vit       # only cases whose name contains one of the words
+
+Run it twice into the same DIR: with torch 1.13 + torchvision 0.14 + onnx 1.16.2 (TorchScript exports of the vision
+nets) and with torch 2.13 + transformers 5.23 + onnx 1.23.2 + onnxscript 0.7.2 (language nets, and the dynamo exporter
+at opset 18). Each case is DIR/NAME-opsetNN-(float|double)[-dynamo]/, described in golden.py.
+"""
+import sys
+import os
+
+import numpy as np
+import torch
+
+import golden
+import nets
+
+FLOAT_ROWS, DOUBLE_ROWS = 8, 2
+FOLDED = "BatchNorm folded into the convolutions in float32 before the export; y and g are of the folded weights."
+
+
+def vision(name):
+    """torchvision's net with non-degenerate weights, in eval mode."""
+    import torchvision
+    torch.manual_seed(0)
+    model = nets.random_weights(getattr(torchvision.models, name)(weights=None), seed=0)
+    return nets.calibrate(model, torch.from_numpy(nets.image(999, (4, 3, 224, 224))))
+
+
+def pictures(double):
+    return [nets.image(s, (1, 3, 224, 224)) for s in range(DOUBLE_ROWS if double else FLOAT_ROWS)]
+
+
+def vision_cases(root):
+    # name, opsets of the float export, index of the gradient's scalar; the double export is opset 17
+    table = [("resnet50", (17, 13, 11), 281), ("vit_b_16", (17, 13, 11), 281), ("mobilenet_v3_large", (17, 13, 11), 281),
+             ("densenet121", (17, 13, 11), 281), ("convnext_tiny", (17, 13, 11), 281), ("swin_t", (17, 13, 11), 281),
+             ("vgg19", (17,), 281)]
+    built = {}
+    for name, opsets, index in table:
+        for opset, double in [(17, True)] + [(o, False) for o in opsets]:
+            dynamic = opset == 13 or double   # fixed batch 1 at 17 and 11, dynamic at 13 and in double
+            folder = "%s-opset%d-%s" % (name, opset, "double" if double else "float")
+
+            def make(name=name, opset=opset, double=double, dynamic=dynamic, folder=folder, index=index):
+                if name not in built:
+                    built.clear()
+                    built[name] = vision(name)
+                golden.write(os.path.join(root, folder), built[name], pictures(double), (index,), opset=opset,
+                             double=double, dynamic=dynamic,
+                             notes="torchvision " + name + (". " + FOLDED if not double else ""))
+            yield folder, make
+
+
+def own_cases(root):
+    """Own definitions (bench/peers/nets.py) by the dynamo exporter."""
+    for name, index in (("resnet50", (281,)), ("vit_b_16", (281,)), ("gpt2_like", (63, 17)), ("lstm", (3,))):
+        for double in (False, True):
+            folder = "own_%s-opset18-%s-dynamo" % (name, "double" if double else "float")
+
+            def make(name=name, index=index, double=double, folder=folder):
+                row = nets.NETS[name][1]
+                golden.write(os.path.join(root, folder), nets.build(name),
+                             [row(s) for s in range(DOUBLE_ROWS if double else FLOAT_ROWS)], index, opset=18,
+                             double=double, dynamic=double, dynamo=True, external=True,
+                             embedding="words" if name == "gpt2_like" else None,
+                             fold=True, notes="own definition " + name + " of bench/peers/nets.py")
+            yield folder, make
+
+
+def token_and_recurrent_cases(root):
+    """Own GPT-2-like and LSTM nets by the TorchScript exporter."""
+    for name, index in (("gpt2_like", (63, 17)), ("lstm", (3,))):
+        for opset, double in ((17, True), (17, False), (13, False), (11, False)):
+            folder = "%s-opset%d-%s" % (name, opset, "double" if double else "float")
+
+            def make(name=name, index=index, opset=opset, double=double, folder=folder):
+                row = nets.NETS[name][1]
+                golden.write(os.path.join(root, folder), nets.build(name), [row(s) for s in range(FLOAT_ROWS)], index,
+                             opset=opset, double=double, dynamic=double or opset == 13,
+                             embedding="words" if name == "gpt2_like" else None, notes="own definition " + name)
+            yield folder, make
+
+
+class Logits(torch.nn.Module):
+    """A transformers model with one tensor in and one out."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids):
+        return self.model(input_ids=ids).logits
+
+
+def transformers_net(name):
+    import transformers
+    torch.manual_seed(0)
+    if name == "bert":
+        config = transformers.BertConfig(vocab_size=2000, num_hidden_layers=3, max_position_embeddings=128,
+                                         attn_implementation="eager", num_labels=5)
+        model, embedding = transformers.BertForSequenceClassification(config), "bert.embeddings.word_embeddings"
+    else:
+        config = transformers.GPT2Config(vocab_size=2000, n_layer=3, n_positions=128, attn_implementation="eager",
+                                         use_cache=False)
+        model, embedding = transformers.GPT2LMHeadModel(config), "transformer.wte"
+    return Logits(nets.random_weights(model, seed=0)).eval(), "model." + embedding
+
+
+def transformers_cases(root):
+    table = [("bert", o, d, False) for o, d in ((17, True), (17, False), (13, False), (11, False))]
+    table += [(n, 18, d, True) for n in ("bert", "gpt2") for d in (False, True)]
+    for name, opset, double, dynamo in table:
+        folder = "%s-opset%d-%s%s" % (name, opset, "double" if double else "float", "-dynamo" if dynamo else "")
+
+        def make(name=name, opset=opset, double=double, dynamo=dynamo, folder=folder):
+            model, embedding = transformers_net(name)
+            rows = [nets.ids(s, (1, 32), 2000) for s in range(FLOAT_ROWS)]
+            golden.write(os.path.join(root, folder), model, rows, (3,) if name == "bert" else (31, 17), opset=opset,
+                         double=double, dynamic=double or opset == 13, dynamo=dynamo, embedding=embedding,
+                         external=dynamo, names=(("input_ids",), ("logits",)), notes="transformers " + name)
+        yield folder, make
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    root, only = sys.argv[1], sys.argv[2:]
+    os.makedirs(root, exist_ok=True)
+    if golden.TORCH.startswith("1."):
+        plan = list(vision_cases(root)) + list(token_and_recurrent_cases(root))
+    else:
+        plan = list(own_cases(root)) + list(transformers_cases(root))
+    if golden.run_all(plan, only):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
