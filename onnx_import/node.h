@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/model.h"
 #include "engine/tensor.h"
 
 namespace onnxray::onnx_import {
@@ -23,25 +24,12 @@ struct OnnxNode {
   std::string label;
 };
 
-// A declared dimension: a number, a named symbol, or unknown (value -1, empty symbol).
-struct DeclaredDim {
-  std::int64_t value = -1;
-  std::string symbol;
-};
-
-struct DeclaredValue {
-  std::string name;
-  DType dtype = DType::f32;
-  bool has_shape = false;
-  std::vector<DeclaredDim> dims;
-};
-
 struct OnnxGraph {
   std::string name;
   std::vector<OnnxNode> nodes;  // in topological order
   std::unordered_map<std::string, Tensor> initializers;
-  std::vector<DeclaredValue> inputs;  // without those that an initializer gives
-  std::vector<DeclaredValue> outputs;
+  std::vector<ValueInfo> inputs;  // without those that an initializer gives
+  std::vector<ValueInfo> outputs;
 };
 
 // A whole file: local functions inlined.

@@ -20,7 +20,7 @@ class Specialiser final : public ConstantSource {
 
   Specialised run() {
     const OnnxGraph& g = file_.graph;
-    for (const DeclaredValue& in : g.inputs) {
+    for (const ValueInfo& in : g.inputs) {
       const auto dims = request_.input_dims.find(in.name);
       ONNXRAY_CHECK(dims != request_.input_dims.end(), "no shape for input '", in.name, "'");
       const auto rows = request_.input_rows.find(in.name);
@@ -29,7 +29,7 @@ class Specialiser final : public ConstantSource {
     }
     for (const OnnxNode& node : g.nodes) convert(node);
     std::vector<ValueId> outputs;
-    for (const DeclaredValue& out : g.outputs) outputs.push_back(lookup(out.name, "graph output"));
+    for (const ValueInfo& out : g.outputs) outputs.push_back(lookup(out.name, "graph output"));
     b_.graph.set_outputs(std::move(outputs));
     return std::move(result_);
   }

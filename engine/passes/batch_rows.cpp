@@ -67,8 +67,10 @@ Batched batch_rows(const Graph& g, std::int64_t count) {
       node.op->rows(ctx);
     }
     const auto refuse = [&] {
-      return Batched{std::nullopt, (node.name.empty() ? "" : node.name + ", ") + "operator '" + node.op->name +
-                                       "', value " + g.label(node.outputs[0])};
+      return Batched{std::nullopt,
+                     (node.name.empty() ? "" : node.name + ", ") + "operator '" + node.op->name + "', value " +
+                         g.label(node.outputs[0]),
+                     {}};
     };
     for (const RowMap& o : ctx.outputs) {
       if (o.is_mixed()) return refuse();
@@ -95,7 +97,7 @@ Batched batch_rows(const Graph& g, std::int64_t count) {
   std::vector<ValueId> outputs;
   for (const ValueId v : g.outputs()) outputs.push_back(mapped(v));
   to.set_outputs(std::move(outputs));
-  return {std::move(to), {}};
+  return {std::move(to), {}, std::move(map)};
 }
 
 }  // namespace onnxray

@@ -15,6 +15,13 @@ enum class Precision { kDeclared, kFloat32, kFloat64 };
 // Values that a request names: nothing is folded or fused across them.
 using Pins = std::unordered_set<ValueId>;
 
+// The part of the graph that computes `outputs` from `cut` (which become inputs, in this order, keeping names and row
+// maps) and from the graph inputs that are still read (after them).
+[[nodiscard]] Graph extract(const Graph& g, const std::vector<ValueId>& cut, const std::vector<ValueId>& outputs);
+
+// Copies all nodes of `g` into the builder's graph; `inputs` stand for g's inputs. Returns old value -> new value.
+std::vector<ValueId> splice(Builder& b, const Graph& g, const std::vector<ValueId>& inputs);
+
 // Removes nodes nobody reads, and nodes that compute what an earlier node with equal op, inputs and attributes did.
 [[nodiscard]] Graph clean(const Graph& g);
 
@@ -26,6 +33,7 @@ using Pins = std::unordered_set<ValueId>;
 struct Batched {
   std::optional<Graph> graph;
   std::string mixed;
+  std::vector<ValueId> values;  // value of the one-row graph -> value here; kNoValue for what the outputs do not need
 };
 [[nodiscard]] Batched batch_rows(const Graph& one_row, std::int64_t count);
 

@@ -1,0 +1,123 @@
+// Model: an immutable handle on a loaded model; what algorithms see. Any number of threads may share it.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/builder.h"
+#include "engine/graph.h"
+#include "engine/passes/passes.h"
+#include "engine/plan.h"
+
+namespace onnxray {
+
+// A declared extent: a number, a named symbol ("N"), or unknown (value -1 and no symbol).
+struct DeclaredDim {
+  std::int64_t value = -1;
+  std::string symbol;
+};
+
+struct ValueInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  bool has_shape = false;
+  std::vector<DeclaredDim> dims;
+  // "[N, 3, 224, 224]"
+  [[nodiscard]] std::string shape_text() const;
+};
+
+struct Metadata {
+  std::string path, digest, producer;  // digest: sha256 of the file, in hex
+  std::int64_t ir_version = 0;
+  std::map<std::string, std::int64_t> opsets;  // domain ("ai.onnx") -> version
+};
+
+// One line of `doctor`: an operator as the model uses it.
+struct OperatorUse {
+  std::string op, domain;
+  std::int64_t version = 0;
+  int count = 0;
+  std::string first_node;
+  bool forward = false;   // has a converter
+  bool gradient = false;  // differentiable (or piecewise constant plumbing)
+};
+
+using NamedTensors = std::map<std::string, Tensor>;
+
+struct Specialisation {
+  std::map<std::string, Dims> dims;    // of every input
+  std::map<std::string, RowMap> rows;  // of inputs that carry rows
+  NamedTensors data;                   // contents, for graphs whose shapes depend on them; may be empty
+};
+
+struct SpecialisedGraph {
+  Graph graph;
+  bool depends_on_data = false;
+  std::string first_data_dependence;  // the node that asked for contents first
+};
+
+// Where graphs come from; implemented by onnx_import.
+class ModelSource {
+ public:
+  virtual ~ModelSource() = default;
+  [[nodiscard]] virtual const std::vector<ValueInfo>& inputs() const = 0;
+  [[nodiscard]] virtual const std::vector<ValueInfo>& outputs() const = 0;
+  [[nodiscard]] virtual const Metadata& metadata() const = 0;
+  [[nodiscard]] virtual std::vector<OperatorUse> operators() const = 0;
+  // The graph for concrete input shapes, with the declared dtypes. Throws on unsupported nodes and wrong shapes.
+  [[nodiscard]] virtual SpecialisedGraph specialise(const Specialisation& request, const Evaluator& evaluate) const = 0;
+};
+
+class Model {
+ public:
+  Model(std::shared_ptr<const ModelSource> source, const Backend& backend);
+
+  [[nodiscard]] const std::vector<ValueInfo>& inputs() const;
+  [[nodiscard]] const std::vector<ValueInfo>& outputs() const;
+  [[nodiscard]] const Metadata& metadata() const;
+  [[nodiscard]] std::vector<OperatorUse> operators() const;
+  [[nodiscard]] const Backend& backend() const;
+  [[nodiscard]] const Evaluator& evaluator() const;
+
+  // The declared dims of an input with symbols filled in: a leading symbol is one row; others come from `given` (dims
+  // of one row or of a batch) or must be numbers.
+  // Throws kBadInput when `given` does not fit: what was got, what was expected.
+  struct RowShape {
+    Dims one_row;  // dims for one row
+    bool carries_rows = false;
+    std::int64_t rows = 1;  // rows in `given`
+  };
+  [[nodiscard]] RowShape row_shape(const ValueInfo& input, const Tensor& given) const;
+
+  // The canonical graph for one row of these inputs: declared dtypes, composites recognised, every ONNX value named.
+  // Cached by shapes. `data` lets shapes depend on contents (and then nothing is cached).
+  [[nodiscard]] std::shared_ptr<const SpecialisedGraph> canonical(const Specialisation& request) const;
+
+  // A plan for `key`, made on the first call; bounded by bytes, least recently used plans go first.
+  [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& key, const std::function<Graph()>& make) const;
+  [[nodiscard]] std::shared_ptr<PreparedConstants> prepared() const;
+
+  // float64 for a model whose floats are declared so, else float32.
+  [[nodiscard]] Precision default_precision() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Runs the model literally on inputs of the given shapes (no rows, no batching) and returns the named values (default:
+// the outputs). Integer, bool and float inputs must have the declared dtype; float64 data is accepted for floats.
+struct RunOptions {
+  Precision precision = Precision::kDeclared;
+};
+[[nodiscard]] NamedTensors run(const Model& model, const NamedTensors& inputs, std::vector<std::string> values = {},
+                               const RunOptions& options = {});
+
+// The passes between a request's forward graph and its gradient, and those after it.
+[[nodiscard]] Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate);
+[[nodiscard]] Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate);
+
+}  // namespace onnxray

@@ -1,0 +1,15 @@
+// The order of passes around a request's gradient.
+#include "engine/model.h"
+
+namespace onnxray {
+
+Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate) {
+  return clean(set_precision(g, precision, evaluate));
+}
+
+Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate) {
+  const auto has_kernel = [&](const Node& node) { return backend.find(node.op->name) != nullptr; };
+  return clean(expand_composites(clean(g), has_kernel, evaluate));
+}
+
+}  // namespace onnxray
