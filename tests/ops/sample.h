@@ -22,7 +22,8 @@ struct SampleInput {
   double lo = -2, hi = 2;  // values are drawn uniformly from [lo, hi); integers from [lo, hi)
   bool absent = false;     // an optional input that is not given
   Tensor fixed;            // instead of drawn values
-  bool constant = false;   // given to the plan as a constant, not as an input
+  bool constant = false;   // given to the plan as a constant, not as an input (both are tried)
+  bool keep_dtype = false;  // dtype f64 means float64 in float32 runs too
 };
 
 struct OpSample {
