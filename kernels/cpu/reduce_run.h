@@ -1,6 +1,7 @@
 // Reduction of a contiguous run in a fixed order: plainly in index order where rounding makes the order visible and the
 // type is float64, else in kLanes interleaved accumulators that are then folded in halves.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -71,16 +72,19 @@ struct Min {
 template <class F, class T>
 inline constexpr bool kPlain = !std::is_same_v<T, float> && F::kRounds;
 
-// One contiguous run of n terms.
-template <class F, class T>
-T reduce_run(const T* x, std::int64_t n, T total) {
+// Folds term(0), ..., term(n - 1) into `total`.
+template <class F, class T, class Term>
+T reduce_terms(std::int64_t n, T total, Term term) {
   std::int64_t i = 0;
   if constexpr (!kPlain<F, T>) {
-    if (n >= kLanes) {
+    // Blocks, so that the rounding error of a long sum grows with their number only.
+    constexpr std::int64_t kRun = 256 * kLanes;
+    while (n - i >= kLanes) {
+      const std::int64_t end = std::min(n, i + kRun);
       T lane[kLanes];
-      for (std::int64_t k = 0; k < kLanes; ++k) lane[k] = x[k];
-      for (i = kLanes; i + kLanes <= n; i += kLanes) {
-        for (std::int64_t k = 0; k < kLanes; ++k) lane[k] = F::f(lane[k], x[i + k]);
+      for (std::int64_t k = 0; k < kLanes; ++k) lane[k] = term(i + k);
+      for (i += kLanes; i + kLanes <= end; i += kLanes) {
+        for (std::int64_t k = 0; k < kLanes; ++k) lane[k] = F::f(lane[k], term(i + k));
       }
       for (std::int64_t width = kLanes / 2; width > 0; width /= 2) {
         for (std::int64_t k = 0; k < width; ++k) lane[k] = F::f(lane[k], lane[k + width]);
@@ -88,26 +92,14 @@ T reduce_run(const T* x, std::int64_t n, T total) {
       total = F::f(total, lane[0]);
     }
   }
-  for (; i < n; ++i) total = F::f(total, x[i]);
+  for (; i < n; ++i) total = F::f(total, term(i));
   return total;
 }
 
-// The sum of a[i] b[i], in the same order as a sum.
-template <class T>
-T dot_run(const T* a, const T* b, std::int64_t n) {
-  T total = 0;
-  std::int64_t i = 0;
-  if constexpr (!kPlain<Sum, T>) {
-    if (n >= kLanes) {
-      T lane[kLanes] = {};
-      for (; i + kLanes <= n; i += kLanes) {
-        for (std::int64_t k = 0; k < kLanes; ++k) lane[k] += a[i + k] * b[i + k];
-      }
-      total = reduce_run<Sum, T>(lane, kLanes, T(0));
-    }
-  }
-  for (; i < n; ++i) total += a[i] * b[i];
-  return total;
+// One contiguous run of n terms.
+template <class F, class T>
+T reduce_run(const T* x, std::int64_t n, T total) {
+  return reduce_terms<F, T>(n, total, [x](std::int64_t i) { return x[i]; });
 }
 
 }  // namespace onnxray::cpu

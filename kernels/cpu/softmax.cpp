@@ -124,7 +124,7 @@ Step softmax_grad(const PrepareCtx& c) {
       for_each_line(
           ax,
           [=](std::int64_t at) {
-            const T s = dot_run(dy + at, y + at, ax.extent);
+            const T s = reduce_terms<Sum, T>(ax.extent, T(0), [&](std::int64_t i) { return dy[at + i] * y[at + i]; });
             for (std::int64_t i = at; i < at + ax.extent; ++i) dx[i] = y[i] * (dy[i] - s);
           },
           [=](std::int64_t at, std::int64_t width) {
