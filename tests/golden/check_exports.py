@@ -3,7 +3,7 @@
     python check_exports.py [--grad] [--record] DIR...     # every folder below DIR that holds a case.json
 
 Prints per case the relative L2 difference of the outputs (largest over the rows): onnxruntime in float32 (a model
-declared float64 is narrowed first, few of its kernels know float64) and, for small models, ONNX's reference evaluator in
+declared float64 is narrowed first, few of its kernels know float64; with a dynamic batch all rows at once too) and, for small models, ONNX's reference evaluator in
 float64 (a model declared float32 is widened first). --grad adds a central difference of the scalar along a random
 direction against the stored gradient; --record writes the float64 difference into case.json as "agreement64".
 Run with: onnx 1.23.2, onnxruntime 1.31.1, numpy 2.4.
@@ -95,13 +95,25 @@ def check(folder, with_grad, record):
 
     model = os.path.join(folder, case["model"])
     try:
-        difference = worst(onnxruntime32(model, case["declared"]))
-        line, good = "%-40s ort32 %.1e" % (os.path.basename(folder), difference), difference < 1e-3
+        run = onnxruntime32(model, case["declared"])
+        difference = worst(run)
+        line = "%-40s ort32 %.1e" % (os.path.basename(folder), difference)
+        if case["batch"] == "dynamic" and not case["mixed"]:
+            stack = lambda files: np.concatenate([load(f) for f in files])
+            outputs = run({k: stack(v) for k, v in case["inputs"].items()})
+            stacked = max(relative(y, stack(v)) for y, v in zip(outputs, case["outputs"].values()))
+            line += " stacked %.1e" % stacked
+            difference = max(difference, stacked)
+        good = difference < 1e-3
     except Exception as error:   # a narrowed model may trip over an operator's type rule
         line, good = "%-40s ort32 %s" % (os.path.basename(folder), str(error).strip().split("\n")[0][:80]), True
     if os.path.getsize(model) <= SMALL:
         run = reference64(model)
-        difference = worst(run)
+        try:
+            difference = worst(run)
+        except Exception as error:   # the reference's GatherElements fails on axes longer than 64
+            print(line + "  reference64 " + str(error).strip().split("\n")[0][:80], flush=True)
+            return good
         good = good and difference < 1e-6
         line += "  reference64 %.1e" % difference
         if record:
