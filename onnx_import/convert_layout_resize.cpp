@@ -1,0 +1,7 @@
+#include "onnx_import/convert_layout.h"
+
+namespace onnxray::onnx_import {
+
+void add_resize_rows(OpTable& t) { (void)t; }
+
+}  // namespace onnxray::onnx_import
