@@ -1,98 +1,153 @@
-// Elementwise loops over functors.h. Equal shapes and scalar operands run flat; other broadcasts walk an index.
-#include "kernels/cpu/cpu.h"
-#include "kernels/functors.h"
+// Float arithmetic: every op of functors.h runs its flat loop over the longest runs that broadcasting leaves.
+#include "kernels/cpu/broadcast.h"
+#include "kernels/cpu/elementwise_family.h"
+#include "kernels/cpu/elementwise_loops.h"
 
 namespace onnxray::cpu {
 namespace {
 
-template <class F, class T>
-Step unary(const PrepareCtx& c) {
-  const std::int64_t n = count_of(c.out_dims());
-  return {[n](const RunArgs& a) {
+template <class T>
+Step unary_float(const PrepareCtx& c) {
+  const UnaryLoop<T>* loop = find_unary_loop<T>(c.node.op->name);
+  ONNXRAY_ASSERT(loop != nullptr, "no loop for ", c.node.op->name);
+  const fn::Params<T> p = params_of<T>(loop->specs, c.attrs);
+  const std::int64_t count = count_of(c.out_dims());
+  return {[count, p, run = loop->run](const RunArgs& a) {
     const T* x = static_cast<const T*>(a.in[0]);
     T* y = static_cast<T*>(a.out[0]);
-    parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) y[i] = F::f(x[i]);
+    parallel_for(count, kGrain,
+                 [=](std::int64_t begin, std::int64_t end) { run(x + begin, y + begin, end - begin, p); });
+  }};
+}
+
+// Runs shorter than this cost less when the broadcast operand is copied out into blocks.
+constexpr std::int64_t kShortestRun = 32;
+
+template <class T>
+Step binary_runs(const MergedAxes& m, typename BinaryLoop<T>::Run run, const fn::Params<T>& p) {
+  const std::size_t last = m.dims.size() - 1;
+  const std::int64_t inner = m.dims[last], rows = product(m.dims, 0, last);
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / inner);
+  return {[=](const RunArgs& a) {
+    const T* x = static_cast<const T*>(a.in[0]);
+    const T* y = static_cast<const T*>(a.in[1]);
+    T* z = static_cast<T*>(a.out[0]);
+    parallel_for(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        std::int64_t rest = r, ox = 0, oy = 0;
+        for (std::size_t d = last; d-- > 0;) {
+          const std::int64_t k = rest % m.dims[d];
+          rest /= m.dims[d];
+          ox += k * m.strides[0][d];
+          oy += k * m.strides[1][d];
+        }
+        run(x + ox, y + oy, z + r * inner, inner, p);
+      }
     });
   }};
 }
 
-// Strides of an operand in the output's index space; 0 where it is broadcast.
-Dims broadcast_strides(const Dims& dims, const Dims& out) {
-  const Dims own = strides_of(dims);
-  Dims s(out.size(), 0);
-  for (std::size_t i = 0; i < dims.size(); ++i) {
-    const std::size_t o = i + out.size() - dims.size();
-    s[o] = dims[i] == 1 ? 0 : own[i];
-  }
-  return s;
-}
-
-template <class F, class T, class R>
-Step binary(const PrepareCtx& c) {
-  const Dims out = c.out_dims(), da = c.dims(0), db = c.dims(1);
-  const std::int64_t n = count_of(out), na = count_of(da), nb = count_of(db);
-  if (na == n && nb == n) {
-    return {[n](const RunArgs& a) {
-      const T* x = static_cast<const T*>(a.in[0]);
-      const T* y = static_cast<const T*>(a.in[1]);
-      R* z = static_cast<R*>(a.out[0]);
-      parallel_for(n, kGrain, [=](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) z[i] = F::f(x[i], y[i]);
-      });
-    }};
-  }
-  const Dims sa = broadcast_strides(da, out), sb = broadcast_strides(db, out);
-  // The innermost axis is a plain loop with strides 0 or 1 per operand; the outer ones are unravelled per row.
-  const std::int64_t inner = out.empty() ? 1 : out.back();
-  const std::int64_t ia = out.empty() ? 0 : sa.back(), ib = out.empty() ? 0 : sb.back();
+template <class T>
+Step binary_blocks(const PrepareCtx& c, typename BinaryLoop<T>::Run run, const fn::Params<T>& p) {
+  const std::int64_t count = count_of(c.out_dims());
+  const Operand ox(c.dims(0), c.out_dims()), oy(c.dims(1), c.out_dims());
   return {[=](const RunArgs& a) {
-    const T* x = static_cast<const T*>(a.in[0]);
-    const T* y = static_cast<const T*>(a.in[1]);
-    R* z = static_cast<R*>(a.out[0]);
-    const std::int64_t rows = inner == 0 ? 0 : n / inner;
-    parallel_for(rows, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, inner)),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t r = begin; r < end; ++r) {
-                     std::int64_t rest = r, oa = 0, ob = 0;
-                     for (std::size_t d = out.size() - 1; d-- > 0;) {
-                       const std::int64_t k = rest % out[d];
-                       rest /= out[d];
-                       oa += k * sa[d];
-                       ob += k * sb[d];
-                     }
-                     R* row = z + r * inner;
-                     for (std::int64_t i = 0; i < inner; ++i) row[i] = F::f(x[oa + i * ia], y[ob + i * ib]);
-                   }
-                 });
+    T* z = static_cast<T*>(a.out[0]);
+    for_blocks(count, [&](std::int64_t begin, std::int64_t n) {
+      T bx[kBlock], by[kBlock];
+      run(ox.fetch(a.in[0], begin, n, bx), oy.fetch(a.in[1], begin, n, by), z + begin, n, p);
+    });
   }};
 }
 
-template <class F>
-Step arithmetic(const PrepareCtx& c) {
-  switch (c.dtype(0)) {
-    case DType::f32: return binary<F, float, float>(c);
-    case DType::f64: return binary<F, double, double>(c);
-    case DType::i64: return binary<F, std::int64_t, std::int64_t>(c);
-    case DType::i32: return binary<F, std::int32_t, std::int32_t>(c);
-    default: fail_unsupported("no arithmetic in ", name_of(c.dtype(0)));
+template <class T>
+Step binary_loop(const PrepareCtx& c, const BinaryLoop<T>& loop) {
+  const fn::Params<T> p = params_of<T>(loop.specs, c.attrs);
+  if (count_of(c.out_dims()) == 0) return {[](const RunArgs&) {}};
+  MergedAxes m = merge_axes(c.out_dims(), {c.dims(0), c.dims(1)});
+  const bool scalar_x = m.strides[0].back() == 0, scalar_y = m.strides[1].back() == 0;
+  const auto run = scalar_x ? loop.left_scalar : (scalar_y ? loop.right_scalar : loop.both);
+  if (m.dims.size() == 1) {
+    // One run: cut into pieces for the threads.
+    const std::int64_t count = m.dims[0], sx = m.strides[0][0], sy = m.strides[1][0];
+    return {[=](const RunArgs& a) {
+      const T* x = static_cast<const T*>(a.in[0]);
+      const T* y = static_cast<const T*>(a.in[1]);
+      T* z = static_cast<T*>(a.out[0]);
+      parallel_for(count, kGrain, [=](std::int64_t begin, std::int64_t end) {
+        run(x + begin * sx, y + begin * sy, z + begin, end - begin, p);
+      });
+    }};
   }
+  if (m.dims.back() >= kShortestRun) return binary_runs<T>(m, run, p);
+  return binary_blocks<T>(c, loop.both, p);
 }
 
-template <class F>
-Step unary_float(const PrepareCtx& c) {
-  return visit_float(c.dtype(0), [&]<class T>() { return unary<F, T>(c); });
+// A power whose exponent is one small constant needs no logarithm.
+template <class T>
+const T* constant_exponent(const PrepareCtx& c, T& value) {
+  const Tensor t = c.constant(1);
+  if (!t.defined() || t.size() != 1 || t.dtype() != c.dtype(0)) return nullptr;
+  value = static_cast<const T*>(t.raw())[0];
+  return &value;
 }
+
+template <class T>
+Step pow_float(const PrepareCtx& c) {
+  T e{};
+  if (constant_exponent(c, e) != nullptr && count_of(c.out_dims()) == count_of(c.dims(0))) {
+    if (e == T(1)) return unary_step<T (*)(T), T, T>(c, [](T x) { return x; });
+    const auto with = [&](auto f) { return unary_step<decltype(f), T, T>(c, f); };
+    if (e == T(2)) return with([](T x) { return x * x; });
+    if (e == T(3)) return with([](T x) { return x * x * x; });
+    if (e == T(-1)) return with([](T x) { return T(1) / x; });
+    if (e == T(0)) return with([](T) { return T(1); });
+  }
+  return binary_loop<T>(c, *find_binary_loop<T>("pow"));
+}
+
+template <class T>
+Step binary_float(const PrepareCtx& c) {
+  std::string_view op = c.node.op->name;
+  if (op == "mod" && c.attrs.integer("fmod", 0) != 0) op = "fmod";
+  const BinaryLoop<T>* loop = find_binary_loop<T>(op);
+  ONNXRAY_ASSERT(loop != nullptr, "no loop for ", op);
+  return binary_loop<T>(c, *loop);
+}
+
+// g is dy where x wins, half of it where both are equal: the gradient of max(x, y) towards x.
+struct MaxGrad {
+  template <class T>
+  T operator()(T dy, T x, T y) const {
+    return x > y ? dy : (x == y ? dy * T(0.5) : T(0));
+  }
+};
 
 }  // namespace
 
+Step prepare_unary(const PrepareCtx& c) {
+  if (is_integer(c.dtype(0))) return prepare_unary_integer(c);
+  return visit_float(c.dtype(0), [&]<class T>() { return unary_float<T>(c); });
+}
+
+Step prepare_binary(const PrepareCtx& c) {
+  if (!is_float(c.dtype(0))) return prepare_binary_integer(c);
+  return visit_float(c.dtype(0),
+                     [&]<class T>() { return c.node.op->name == "pow" ? pow_float<T>(c) : binary_float<T>(c); });
+}
+
 void register_elementwise(Backend& b) {
-  b.add("add", arithmetic<fn::Add>);
-  b.add("sub", arithmetic<fn::Sub>);
-  b.add("mul", arithmetic<fn::Mul>);
-  b.add("div", arithmetic<fn::Div>);
-  b.add("neg", unary_float<fn::Neg>);
-  b.add("exp", unary_float<fn::Exp>);
+  for (const char* op :
+       {"neg", "abs", "sign", "sqrt", "exp",  "log",  "reciprocal", "erf",  "floor", "ceil",  "round",
+        "sin", "cos", "tan",  "asin", "acos", "atan", "sinh",       "cosh", "asinh", "acosh", "atanh"}) {
+    b.add(op, prepare_unary);
+  }
+  for (const char* op : {"add", "sub", "mul", "div", "pow", "max", "min", "mod"}) b.add(op, prepare_binary);
+  b.add("max_grad", [](const PrepareCtx& c) {
+    return visit_float(c.dtype(0), [&]<class T>() { return ternary_step<MaxGrad, T, T, T>(c, {}); });
+  });
+  register_logic(b);
+  register_cast(b);
 }
 
 }  // namespace onnxray::cpu
