@@ -1,6 +1,7 @@
 // What the files of the elementwise family share.
 #pragma once
 #include "engine/backend.h"
+#include "engine/op.h"
 
 namespace onnxray::cpu {
 
