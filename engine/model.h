@@ -25,6 +25,8 @@ struct ValueInfo {
   DType dtype = DType::f32;
   bool has_shape = false;
   std::vector<DeclaredDim> dims;
+  // Why no Tensor can hold it ("a sequence", "a tensor of type STRING"); empty when one can.
+  std::string unsupported;
   // "[N, 3, 224, 224]"
   [[nodiscard]] std::string shape_text() const;
 };

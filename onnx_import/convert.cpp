@@ -9,6 +9,9 @@ template <class T>
 const T* typed(const OnnxNode& node, std::string_view name) {
   const auto it = node.attrs.find(std::string(name));
   if (it == node.attrs.end()) return nullptr;
+  if (const auto* u = std::get_if<UnsupportedAttr>(&it->second)) {
+    fail_unsupported("attribute '", name, "' is ", u->what, ", which is not supported");
+  }
   const T* v = std::get_if<T>(&it->second);
   ONNXRAY_CHECK(v != nullptr, "attribute '", name, "' has an unexpected type");
   return v;

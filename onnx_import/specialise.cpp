@@ -8,10 +8,14 @@
 namespace onnxray::onnx_import {
 namespace {
 
-std::int64_t version_of(const OnnxFile& file, const std::string& domain) {
-  const auto it = file.opsets.find(domain == "ai.onnx" ? "" : domain);
+std::int64_t version_of(const OnnxFile& file, const OnnxNode& node) {
+  if (node.version != 0) return node.version;
+  const auto it = file.opsets.find(node.domain == "ai.onnx" ? "" : node.domain);
   return it == file.opsets.end() ? 1 : it->second;
 }
+
+// If is no operator of the engine: its condition must be known, and the taken branch takes its place.
+bool is_if(const OnnxNode& node) { return node.op_type == "If" && node.domain.empty(); }
 
 class Specialiser final : public ConstantSource {
  public:
@@ -22,11 +26,13 @@ class Specialiser final : public ConstantSource {
     const OnnxGraph& g = file_.graph;
     for (const ValueInfo& in : g.inputs) {
       const auto dims = request_.input_dims.find(in.name);
+      if (!in.unsupported.empty()) fail_unsupported("input '", in.name, "' is ", in.unsupported);
       ONNXRAY_CHECK(dims != request_.input_dims.end(), "no shape for input '", in.name, "'");
       const auto rows = request_.input_rows.find(in.name);
       values_[in.name] = b_.graph.add_input(in.name, in.dtype, dims->second,
                                             rows == request_.input_rows.end() ? RowMap::none() : rows->second);
     }
+    scopes_.push_back(&g);
     for (const OnnxNode& node : g.nodes) convert(node);
     std::vector<ValueId> outputs;
     for (const ValueInfo& out : g.outputs) outputs.push_back(lookup(out.name, "graph output"));
@@ -54,9 +60,9 @@ class Specialiser final : public ConstantSource {
  private:
   void convert(const OnnxNode& node) {
     current_ = &node;
-    const std::int64_t version = version_of(file_, node.domain);
+    const std::int64_t version = version_of(file_, node);
     const OpRow* row = op_table().find(node.domain, node.op_type, version);
-    if (row == nullptr) {
+    if (row == nullptr && !is_if(node)) {
       fail_unsupported("unsupported operator ", node.op_type, " (domain '", node.domain, "', opset ", version,
                        "), node ", node.label);
     }
@@ -65,6 +71,10 @@ class Specialiser final : public ConstantSource {
       inputs.push_back(name.empty() ? kNoValue : lookup(name, "node " + node.label));
     }
     b_.context = node.label;
+    if (is_if(node)) {
+      convert_if(node, inputs);
+      return;
+    }
     ConvertCtx ctx(b_, node, version, std::move(inputs), *this);
     try {
       row->convert(ctx);
@@ -77,19 +87,82 @@ class Specialiser final : public ConstantSource {
       if (name.empty()) continue;
       const ValueId v = ctx.outputs()[i];
       if (v == kNoValue) fail_unsupported("node ", node.label, ": output ", i, " is not supported");
-      values_[name] = v;
-      b_.graph.set_name(v, name);
+      define(name, v);
+      // Names of a body's values are its own; the model's values keep theirs.
+      if (scopes_.size() == 1 || b_.graph.find(name) == kNoValue) b_.graph.set_name(v, name);
     }
+  }
+
+  void convert_if(const OnnxNode& node, const std::vector<ValueId>& inputs) {
+    const auto place = [&](const auto&... parts) { return detail::concat("node ", node.label, ": ", parts...); };
+    ONNXRAY_CHECK(inputs.size() == 1 && inputs[0] != kNoValue, place("needs a condition"));
+    const Tensor condition = require(inputs[0], "the condition of " + node.label);
+    ONNXRAY_CHECK(condition.size() == 1, place("the condition has shape ", to_string(condition.dims())));
+    const char* branch = condition.to_ints()[0] != 0 ? "then_branch" : "else_branch";
+    const auto attr = node.attrs.find(branch);
+    const auto* body =
+        attr == node.attrs.end() ? nullptr : std::get_if<std::shared_ptr<const OnnxGraph>>(&attr->second);
+    ONNXRAY_CHECK(body != nullptr, place("has no ", branch));
+    ONNXRAY_CHECK((*body)->outputs.size() >= node.outputs.size(), place(branch, " has too few outputs"));
+    const std::vector<ValueId> results = convert_body(**body);
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i].empty()) continue;
+      define(node.outputs[i], results[i]);
+      b_.graph.set_name(results[i], node.outputs[i]);
+    }
+  }
+
+  // The values of a body's outputs. What the body declares is forgotten afterwards.
+  std::vector<ValueId> convert_body(const OnnxGraph& body) {
+    ONNXRAY_CHECK(body.inputs.empty(), "node ", current_->label, ": a branch has inputs");
+    const OnnxNode* outer_node = current_;
+    std::vector<std::pair<std::string, ValueId>> outer_hidden;
+    std::swap(hidden_, outer_hidden);
+    scopes_.push_back(&body);
+    // An initializer may have the name of a value outside.
+    for (const auto& [name, t] : body.initializers) hide(name);
+    for (const auto& [name, why] : body.unsupported) hide(name);
+    for (const OnnxNode& node : body.nodes) convert(node);
+    std::vector<ValueId> results;
+    for (const ValueInfo& out : body.outputs) results.push_back(lookup(out.name, "the output of a branch"));
+    for (auto it = hidden_.rbegin(); it != hidden_.rend(); ++it) {
+      if (it->second == kNoValue) values_.erase(it->first);
+      else values_[it->first] = it->second;
+    }
+    scopes_.pop_back();
+    std::swap(hidden_, outer_hidden);
+    current_ = outer_node;
+    b_.context = outer_node->label;
+    return results;
+  }
+
+  void define(const std::string& name, ValueId v) {
+    if (scopes_.size() > 1) hide(name);
+    values_[name] = v;
+  }
+
+  void hide(const std::string& name) {
+    const auto it = values_.find(name);
+    hidden_.emplace_back(name, it == values_.end() ? kNoValue : it->second);
+    if (it != values_.end()) values_.erase(it);
   }
 
   ValueId lookup(const std::string& name, const std::string& who) {
     const auto it = values_.find(name);
     if (it != values_.end()) return it->second;
-    const auto init = file_.graph.initializers.find(name);
-    ONNXRAY_CHECK(init != file_.graph.initializers.end(), who, " reads '", name, "', which nothing produces");
-    const ValueId v = b_.graph.add_constant(init->second, name);
-    values_[name] = v;
-    return v;
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+      const OnnxGraph& g = **scope;
+      if (const auto why = g.unsupported.find(name); why != g.unsupported.end()) {
+        fail_unsupported(who, " reads '", name, "', which is ", why->second, "; that is not supported");
+      }
+      const auto init = g.initializers.find(name);
+      if (init == g.initializers.end()) continue;
+      const ValueId v = b_.graph.add_constant(init->second, name);
+      if (scope + 1 == scopes_.rend()) values_[name] = v;
+      else define(name, v);
+      return v;
+    }
+    fail(who, " reads '", name, "', which nothing produces");
   }
 
   // Runs what is needed of the graph so far, node by node, on the actual inputs.
@@ -141,6 +214,9 @@ class Specialiser final : public ConstantSource {
   Specialised result_;
   Builder b_;
   std::unordered_map<std::string, ValueId> values_;
+  std::vector<const OnnxGraph*> scopes_;  // the model's graph, then the branches being converted
+  // What the innermost branch hides of values_, with the outer value or kNoValue.
+  std::vector<std::pair<std::string, ValueId>> hidden_;
   std::unordered_map<ValueId, Tensor> evaluated_;
   const OnnxNode* current_ = nullptr;
 };
@@ -154,8 +230,8 @@ std::vector<std::string> unsupported_operators(const OnnxFile& file) {
   };
   std::map<std::string, Entry> missing;
   for (const OnnxNode& node : file.graph.nodes) {
-    const std::int64_t version = version_of(file, node.domain);
-    if (op_table().find(node.domain, node.op_type, version) != nullptr) continue;
+    const std::int64_t version = version_of(file, node);
+    if (is_if(node) || op_table().find(node.domain, node.op_type, version) != nullptr) continue;
     const std::string domain = node.domain.empty() ? "ai.onnx" : node.domain;
     Entry& e = missing[detail::concat(node.op_type, " (domain ", domain, ", opset ", version, ")")];
     if (e.count++ == 0) e.first = node.label;
