@@ -95,7 +95,8 @@ void pass_through(ConvertCtx& c) {
   c.out(0, c.in(0));
   if (!c.wants(1)) return;
   const DType mask = c.version < 10 ? c.dtype(0) : DType::boolean;
-  c.out(1, c.b.expand(c.b.constant(Tensor::full(mask, {}, 1)), c.dims(0)));
+  const Dims dims = c.dims(0);
+  c.out(1, c.b.expand(c.b.constant(Tensor::full(mask, {}, 1)), dims));
 }
 
 [[noreturn]] void refuse_training() {
