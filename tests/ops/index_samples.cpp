@@ -82,11 +82,114 @@ OpCase index_add_case() {
   return c;
 }
 
+std::vector<Array> top_k(const std::vector<Array>& in, const Attrs& a) {
+  const auto axis = static_cast<std::size_t>(a.integer("axis", 0));
+  const bool largest = a.integer("largest", 1) != 0;
+  Dims out = in[0].dims;
+  const std::int64_t n = out[axis];
+  out[axis] = a.integer("k", 1);
+  // The element of rank r is the one that r others precede.
+  const Array indices = make(out, [&](const Dims& i) {
+    const auto at = [&](std::int64_t j) {
+      Dims from = i;
+      from[axis] = j;
+      return get(in[0], from);
+    };
+    const auto precedes = [&](std::int64_t p, std::int64_t q) {
+      if (at(p) == at(q)) return p < q;
+      return largest ? at(p) > at(q) : at(p) < at(q);
+    };
+    for (std::int64_t j = 0; j < n; ++j) {
+      std::int64_t before = 0;
+      for (std::int64_t q = 0; q < n; ++q) before += q != j && precedes(q, j);
+      if (before == i[axis]) return static_cast<double>(j);
+    }
+    return -1.0;
+  });
+  const Array values = make(out, [&](const Dims& i) {
+    Dims from = i;
+    from[axis] = static_cast<std::int64_t>(get(indices, i));
+    return get(in[0], from);
+  });
+  return {values, indices};
+}
+
+OpCase top_k_case() {
+  const auto of = [](Dims x, std::int64_t axis, std::int64_t k, std::int64_t largest = 1, DType t = DType::f64) {
+    return OpSample{
+        {{.dtype = t, .dims = std::move(x), .lo = t == DType::boolean || t == DType::u8 ? 0.0 : -3.0, .hi = 3}},
+        {{"axis", axis}, {"k", k}, {"largest", largest}, {"sorted", std::int64_t{1}}}};
+  };
+  OpCase c{.op = "top_k", .reference = top_k, .has_kinks = true};
+  c.samples = {of({7}, 0, 3),
+               of({3, 9}, 1, 4),
+               of({5, 3}, 0, 2, 0),
+               of({2, 7, 3}, 1, 7),
+               of({4, 0}, 0, 2),
+               of({3, 5}, 1, 0),
+               of({1}, 0, 1),
+               of({0}, 0, 0),
+               of({33, 2}, 0, 5, 1, DType::i64),
+               of({2, 9}, 1, 9, 0, DType::i32),
+               of({5, 4}, 0, 3, 0, DType::boolean)};
+  c.errors = {of({3}, 0, 4), of({3}, 1, 1), of({3}, 0, -1), of({}, 0, 1), of({3}, -1, 1)};
+  return c;
+}
+
+std::vector<Array> resample(const std::vector<Array>& in, const Attrs& a) {
+  const auto axis = static_cast<std::size_t>(a.integer("axis", 0));
+  const auto offsets = a.tensor("offsets").to_ints(), index = a.tensor("index").to_ints();
+  const auto weight = a.tensor("weight").to_doubles();
+  Dims out = in[0].dims;
+  out[axis] = static_cast<std::int64_t>(offsets.size()) - 1;
+  return {make(out, [&](const Dims& i) {
+    double sum = 0;
+    const auto o = static_cast<std::size_t>(i[axis]);
+    for (auto j = static_cast<std::size_t>(offsets[o]); j < static_cast<std::size_t>(offsets[o + 1]); ++j) {
+      Dims from = i;
+      from[axis] = index[j];
+      sum += weight[j] * get(in[0], from);
+    }
+    return sum;
+  })};
+}
+
+OpCase resample_case() {
+  using Ints = std::vector<std::int64_t>;
+  const auto of = [](Dims x, std::int64_t axis, const Ints& offsets, const Ints& index,
+                     const std::vector<double>& weight) {
+    return OpSample{{{.dims = std::move(x)}},
+                    {{"axis", axis},
+                     {"offsets", Tensor::ints(offsets)},
+                     {"index", Tensor::ints(index)},
+                     {"weight", Tensor::from<double>({static_cast<std::int64_t>(weight.size())}, weight)}}};
+  };
+  OpCase c{.op = "resample", .reference = resample, .reduction = 4};
+  c.samples = {of({3}, 0, {0, 1, 3, 5, 6}, {0, 0, 1, 1, 2, 2}, {1, 0.25, 0.75, 0.5, 0.5, 1}),
+               of({2, 5, 3}, 1, {0, 2, 4}, {0, 4, 1, 1}, {0.5, -0.5, 2, 1}),
+               of({3, 7}, 1, {0, 1, 1, 2}, {6, 3}, {1, -1}),
+               of({5, 33}, 0, {0, 3, 3}, {4, 0, 2}, {0.1, 0.2, 0.7}),
+               of({1, 1}, 0, {0, 1, 2, 3}, {0, 0, 0}, {1, 0, 1}),
+               of({0, 3}, 1, {0, 1}, {2}, {1}),
+               of({4, 2}, 0, {0}, {}, {}),
+               of({3, 1, 4}, 2, {0, 4, 5}, {0, 1, 2, 3, 3}, {0.25, 0.25, 0.25, 0.25, 1})};
+  c.errors = {of({3}, 1, {0, 1}, {0}, {1}),    of({3}, 0, {0, 1}, {3}, {1}), of({3}, 0, {0, 1}, {-1}, {1}),
+              of({3}, 0, {0, 2, 1}, {0}, {1}), of({3}, 0, {0, 2}, {0}, {1}), of({3}, 0, {1, 1}, {0}, {1}),
+              of({3}, 0, {0, 1}, {0}, {1, 1}), of({3}, 0, {}, {}, {}),       of({3}, 0, {0, 1}, {0}, {1})};
+  c.errors.back().inputs[0].dtype = DType::i64;
+  return c;
+}
+
 }  // namespace
+
+void add_index_element_cases(std::vector<OpCase>& cases);
 
 void add_index_cases(std::vector<OpCase>& cases) {
   cases.push_back(gather_case());
   cases.push_back(index_add_case());
+  cases.push_back(top_k_case());
+  cases.push_back(resample_case());
+  add_index_element_cases(cases);
 }
 
 }  // namespace onnxray::testing
