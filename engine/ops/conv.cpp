@@ -125,20 +125,30 @@ Attrs window_attrs(const Attrs& a) {
   return out;
 }
 
-void refuse_fused(const GradCtx& c) {
-  for (const char* name : {"relu", "sum_input", "mask_input"}) {
-    if (c.attrs.has(name)) fail_unsupported("the gradient of a fused ", c.node.op->name, " (fuse after gradient())");
+// The cotangent before the epilogues; sets that of a summed input on the way.
+ValueId before_epilogue(GradCtx& c) {
+  ValueId dy = c.dy();
+  const auto where_positive = [&](ValueId v) {
+    const ValueId positive = c.b.op("greater", {v, c.b.scalar_like(v, 0)});
+    return c.b.where(positive, dy, c.b.scalar_like(dy, 0));
+  };
+  if (c.attrs.has("mask_input")) dy = where_positive(c.x(static_cast<std::size_t>(c.attrs.integer("mask_input", 0))));
+  if (c.attrs.integer("relu", 0) != 0) dy = where_positive(c.y());
+  if (c.attrs.has("sum_input")) {
+    const auto i = static_cast<std::size_t>(c.attrs.integer("sum_input", 0));
+    if (c.wanted(i)) c.set(i, dy);
   }
+  return dy;
 }
 
-ValueId sum_over_all_but_channels(GradCtx& c) {
-  const auto rank = static_cast<std::int64_t>(c.b.rank(c.dy()));
+ValueId sum_over_all_but_channels(GradCtx& c, ValueId dy) {
+  const auto rank = static_cast<std::int64_t>(c.b.rank(dy));
   const std::int64_t channel = is_channels_last(c.attrs) ? rank - 1 : 1;
   std::vector<std::int64_t> axes;
   for (std::int64_t i = 0; i < rank; ++i) {
     if (i != channel) axes.push_back(i);
   }
-  return c.b.reduce("reduce_sum", c.dy(), axes, false);
+  return c.b.reduce("reduce_sum", dy, axes, false);
 }
 
 ValueId input_grad(GradCtx& c, ValueId dy, ValueId w, const Dims& x) {
@@ -154,18 +164,18 @@ ValueId weight_grad(GradCtx& c, ValueId x, ValueId dy, const Dims& w) {
 }
 
 void grad_conv(GradCtx& c) {
-  refuse_fused(c);
-  if (c.wanted(0)) c.set(0, input_grad(c, c.dy(), c.x(1), c.dims(0)));
-  if (c.wanted(1)) c.set(1, weight_grad(c, c.x(0), c.dy(), c.dims(1)));
-  if (c.wanted(2)) c.set(2, sum_over_all_but_channels(c));
+  const ValueId dy = before_epilogue(c);
+  if (c.wanted(0)) c.set(0, input_grad(c, dy, c.x(1), c.dims(0)));
+  if (c.wanted(1)) c.set(1, weight_grad(c, c.x(0), dy, c.dims(1)));
+  if (c.wanted(2)) c.set(2, sum_over_all_but_channels(c, dy));
 }
 
-// y = conv_input_grad(a, w): the cotangent g of y has x's shape.
+// y = conv_input_grad(a, w): its cotangent has x's shape.
 void grad_conv_input_grad(GradCtx& c) {
-  refuse_fused(c);
-  if (c.wanted(0)) c.set(0, c.b.op("conv", {c.dy(), c.x(1)}, window_attrs(c.attrs)));
-  if (c.wanted(1)) c.set(1, weight_grad(c, c.dy(), c.x(0), c.dims(1)));
-  if (c.wanted(2)) c.set(2, sum_over_all_but_channels(c));
+  const ValueId dy = before_epilogue(c);
+  if (c.wanted(0)) c.set(0, c.b.op("conv", {dy, c.x(1)}, window_attrs(c.attrs)));
+  if (c.wanted(1)) c.set(1, weight_grad(c, dy, c.x(0), c.dims(1)));
+  if (c.wanted(2)) c.set(2, sum_over_all_but_channels(c, dy));
 }
 
 void grad_conv_weight_grad(GradCtx& c) {

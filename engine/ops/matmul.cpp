@@ -41,12 +41,14 @@ ValueId flat(Builder& b, ValueId v) {
 }
 
 void grad_matmul(GradCtx& c) {
-  if (c.attrs.has("relu") || c.attrs.has("sum_input")) {
-    fail_unsupported("the gradient of a fused matmul (fuse after gradient())");
-  }
   const bool ta = c.attrs.integer("trans_a", 0) != 0, tb = c.attrs.integer("trans_b", 0) != 0;
   Builder& b = c.b;
-  const ValueId dy = c.dy();
+  ValueId dy = c.dy();
+  if (c.attrs.integer("relu", 0) != 0) {
+    const ValueId positive = b.op("greater", {c.y(), b.scalar_like(dy, 0)});
+    dy = b.where(positive, dy, b.scalar_like(dy, 0));
+  }
+  if (c.wanted(3)) c.set(3, dy);
   if (c.wanted(0)) {
     const ValueId w = c.x(1);
     c.set(0, ta ? b.matmul(w, dy, tb, true) : b.matmul(dy, w, false, !tb));
