@@ -100,6 +100,15 @@ std::unordered_map<std::string, std::int64_t> opset_imports(
   return out;
 }
 
+std::string printable(std::string text) {
+  constexpr std::size_t kLongest = 600;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
 const std::string& resolve(const Scope& scope, const std::string& name, const std::string& who) {
   static const std::string absent;
   if (name.empty()) return absent;
@@ -197,7 +206,8 @@ void Parser::emit(wire::NodeProto& n, int index, const Scope& scope, const Frame
   node.domain = canonical_domain(n.domain());
   node.overload = n.overload();
   if (!n.name().empty()) node.name = frame.prefix + n.name();
-  node.label = (n.name().empty() ? frame.prefix + "#" + std::to_string(index) : node.name) + " (" + node.op_type + ")";
+  node.label = printable((n.name().empty() ? frame.prefix + "#" + std::to_string(index) : node.name) + " (" +
+                         node.op_type + ")");
   ONNXRAY_CHECK(!node.op_type.empty(), "node ", node.label, " has no operator");
   for (const std::string& name : n.input()) node.inputs.push_back(resolve(scope, name, "node " + node.label));
   for (const std::string& name : n.output()) {
@@ -268,7 +278,11 @@ OnnxAttr Parser::tensor(wire::TensorProto& t) {
 }
 
 OnnxFile parse_model(wire::ModelProto& model, const std::filesystem::path& folder) {
-  return Parser(model, folder).run();
+  try {
+    return Parser(model, folder).run();
+  } catch (const Error& e) {
+    throw Error(e.kind(), printable(e.what()));
+  }
 }
 
 }  // namespace onnxray::onnx_import

@@ -90,6 +90,9 @@ decltype(auto) at_place(const std::string& place, F&& f) {
   }
 }
 
+// Names come from the file; in a message they must stay on its line and not fill a screen.
+[[nodiscard]] std::string printable(std::string text);
+
 [[nodiscard]] inline std::string canonical_domain(const std::string& domain) {
   return domain == "ai.onnx" ? std::string() : domain;
 }

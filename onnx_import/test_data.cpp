@@ -23,7 +23,12 @@ Tensor read_tensor_file(const std::filesystem::path& path) {
 Tensor read_tensor_file(const std::filesystem::path& path, const ValueInfo& declared) {
   if (!declared.unsupported.empty())
     fail_unsupported(path.string(), ": '", declared.name, "' is ", declared.unsupported);
-  return read_tensor_file(path);
+  const Tensor t = read_tensor_file(path);
+  // ONNX 1.12's own data holds bfloat16 as the integers of its bits.
+  if (declared.dtype == DType::bf16 && t.dtype() == DType::u16) {
+    return Tensor(DType::bf16, t.dims(), std::make_shared<Tensor>(t), t.raw());
+  }
+  return t;
 }
 
 void write_tensor_file(const std::filesystem::path& path, const Tensor& tensor, const std::string& name) {
