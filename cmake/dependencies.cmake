@@ -23,3 +23,5 @@ add_library(onnxray_onnx_proto STATIC ${ONNXRAY_PROTO_DIR}/onnx_import/onnx.pb.c
 add_library(onnxray::onnx_proto ALIAS onnxray_onnx_proto)
 target_include_directories(onnxray_onnx_proto SYSTEM PUBLIC ${ONNXRAY_PROTO_DIR} ${Protobuf_INCLUDE_DIRS})
 target_link_libraries(onnxray_onnx_proto PUBLIC ${Protobuf_LITE_LIBRARIES} Threads::Threads)
+# Its symbols stay inside the library: a program may link another statement of the same format.
+set_target_properties(onnxray_onnx_proto PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
