@@ -2,6 +2,8 @@
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
 
 # oneDNN by path: its CMake package on Debian asks for OpenCL.
 find_path(ONNXRAY_DNNL_INCLUDE dnnl.hpp REQUIRED)
@@ -25,3 +27,13 @@ target_include_directories(onnxray_onnx_proto SYSTEM PUBLIC ${ONNXRAY_PROTO_DIR}
 target_link_libraries(onnxray_onnx_proto PUBLIC ${Protobuf_LITE_LIBRARIES} Threads::Threads)
 # Its symbols stay inside the library: a program may link another statement of the same format.
 set_target_properties(onnxray_onnx_proto PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+
+# Headers alone.
+find_path(ONNXRAY_STB_INCLUDE stb_image_write.h PATH_SUFFIXES stb REQUIRED)
+add_library(onnxray_stb INTERFACE)
+add_library(onnxray::stb ALIAS onnxray_stb)
+target_include_directories(onnxray_stb SYSTEM INTERFACE ${ONNXRAY_STB_INCLUDE})
+find_path(ONNXRAY_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+add_library(onnxray_json INTERFACE)
+add_library(onnxray::json ALIAS onnxray_json)
+target_include_directories(onnxray_json SYSTEM INTERFACE ${ONNXRAY_JSON_INCLUDE})

@@ -55,8 +55,8 @@ std::string safe_file_name(std::string_view value) {
   constexpr std::size_t kLongest = 200;
   std::string name;
   for (const char c : value.substr(0, kLongest)) {
-    const bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                      c == '_' || c == '-';
+    const bool keep =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     name += keep ? c : '_';
   }
   if (name.empty()) return "_";

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "app/io/resample.h"
 #include "engine/base/error.h"
 
 namespace onnxray::app {
@@ -11,18 +12,10 @@ namespace {
 using Color = std::array<double, 3>;
 
 // Colours at equal steps of |v| from 0 to 1, light to dark, about equally light on both sides of zero.
-constexpr std::array<Color, 6> kPositive{{{255, 255, 255},
-                                          {254, 224, 210},
-                                          {252, 164, 134},
-                                          {244, 96, 70},
-                                          {212, 32, 36},
-                                          {140, 4, 20}}};
-constexpr std::array<Color, 6> kNegative{{{255, 255, 255},
-                                          {214, 230, 246},
-                                          {148, 196, 226},
-                                          {74, 148, 204},
-                                          {24, 98, 172},
-                                          {8, 48, 108}}};
+constexpr std::array<Color, 6> kPositive{
+    {{255, 255, 255}, {254, 224, 210}, {252, 164, 134}, {244, 96, 70}, {212, 32, 36}, {140, 4, 20}}};
+constexpr std::array<Color, 6> kNegative{
+    {{255, 255, 255}, {214, 230, 246}, {148, 196, 226}, {74, 148, 204}, {24, 98, 172}, {8, 48, 108}}};
 // Over a grey picture: full colours, the strength goes into the opacity.
 constexpr Color kPositiveInk{226, 24, 28};
 constexpr Color kNegativeInk{22, 92, 214};
@@ -80,7 +73,8 @@ HeatMap heat_map(const Tensor& attribution, bool channels_last, const HeatMapOpt
   std::vector<double> sums(static_cast<std::size_t>(pixels), 0);
   for (std::int64_t c = 0; c < channels; ++c) {
     for (std::int64_t i = 0; i < pixels; ++i) {
-      sums[static_cast<std::size_t>(i)] += a[static_cast<std::size_t>(channels_last ? i * channels + c : c * pixels + i)];
+      sums[static_cast<std::size_t>(i)] +=
+          a[static_cast<std::size_t>(channels_last ? i * channels + c : c * pixels + i)];
     }
   }
   std::vector<double> magnitudes;
@@ -102,42 +96,25 @@ HeatMap resize(const HeatMap& map, int height, int width) {
   ONNXRAY_CHECK(height > 0 && width > 0, "a heat map of ", height, " x ", width);
   if (height == map.height && width == map.width) return map;
   HeatMap out{height, width, {}};
-  // Pixel centres correspond; a shrunk map averages over what falls into a pixel.
-  const auto weights = [](int from, int to) {
-    std::vector<std::vector<std::pair<int, double>>> all;
-    const double scale = static_cast<double>(from) / to, support = std::max(1.0, scale);
-    for (int i = 0; i < to; ++i) {
-      const double centre = (i + 0.5) * scale - 0.5;
-      std::vector<std::pair<int, double>> w;
-      double sum = 0;
-      for (int j = static_cast<int>(std::ceil(centre - support)); j <= std::floor(centre + support); ++j) {
-        const double x = 1 - std::abs(j - centre) / support;
-        if (x <= 0) continue;
-        w.emplace_back(std::clamp(j, 0, from - 1), x);
-        sum += x;
-      }
-      for (auto& [j, x] : w) x /= sum;
-      all.push_back(std::move(w));
-    }
-    return all;
+  const Resampling columns(map.width, width), rows(map.height, height);
+  const auto at = [](int y, int w, int x) {
+    return static_cast<std::size_t>(y) * static_cast<std::size_t>(w) + static_cast<std::size_t>(x);
   };
-  const auto rows = weights(map.height, height), columns = weights(map.width, width);
-  std::vector<double> half(static_cast<std::size_t>(map.height) * static_cast<std::size_t>(width), 0);
+  std::vector<float> half(static_cast<std::size_t>(map.height) * static_cast<std::size_t>(width), 0);
   for (int y = 0; y < map.height; ++y) {
     for (int x = 0; x < width; ++x) {
-      double& to = half[static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)];
-      for (const auto& [j, w] : columns[static_cast<std::size_t>(x)]) {
-        to += w * map.v[static_cast<std::size_t>(y) * static_cast<std::size_t>(map.width) + static_cast<std::size_t>(j)];
+      const auto i = static_cast<std::size_t>(x);
+      for (int k = 0; k < columns.count[i]; ++k) {
+        half[at(y, width, x)] += columns.weight[at(x, columns.most, k)] * map.v[at(y, map.width, columns.begin[i] + k)];
       }
     }
   }
+  out.v.assign(static_cast<std::size_t>(height) * static_cast<std::size_t>(width), 0);
   for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) {
-      double sum = 0;
-      for (const auto& [j, w] : rows[static_cast<std::size_t>(y)]) {
-        sum += w * half[static_cast<std::size_t>(j) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)];
-      }
-      out.v.push_back(static_cast<float>(sum));
+    const auto i = static_cast<std::size_t>(y);
+    for (int k = 0; k < rows.count[i]; ++k) {
+      const float w = rows.weight[at(y, rows.most, k)];
+      for (int x = 0; x < width; ++x) out.v[at(y, width, x)] += w * half[at(rows.begin[i] + k, width, x)];
     }
   }
   return out;

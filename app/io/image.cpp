@@ -2,8 +2,8 @@
 // with a destructor, and the caller turns the message into an Error.
 #include "app/io/image.h"
 
-#include <jpeglib.h>
 #include <jerror.h>
+#include <jpeglib.h>
 #include <png.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ struct Decoding {
   const std::uint8_t* data = nullptr;
   std::size_t size = 0, position = 0;
   std::uint32_t width = 0, height = 0;
-  std::vector<std::uint8_t> pixels;        // as the library gives them
+  std::vector<std::uint8_t> pixels;         // as the library gives them
   std::vector<std::uint8_t*> row_pointers;  // into pixels
   std::jmp_buf* jump = nullptr;             // libjpeg's way out
   char message[JMSG_LENGTH_MAX > 256 ? JMSG_LENGTH_MAX : 256] = {};
@@ -225,10 +225,10 @@ Image read_image(const std::filesystem::path& path) {
 void write_png(const std::filesystem::path& path, const Image& image) { write_file(path, encode_png(image)); }
 
 Image crop(const Image& image, int left, int top, int width, int height) {
-  ONNXRAY_CHECK(left >= 0 && top >= 0 && width > 0 && height > 0 && left <= image.width - width &&
-                    top <= image.height - height,
-                "cannot cut ", width, " x ", height, " at ", left, ", ", top, " out of ", image.width, " x ",
-                image.height, " pixels");
+  ONNXRAY_CHECK(
+      left >= 0 && top >= 0 && width > 0 && height > 0 && left <= image.width - width && top <= image.height - height,
+      "cannot cut ", width, " x ", height, " at ", left, ", ", top, " out of ", image.width, " x ", image.height,
+      " pixels");
   Image out(width, height);
   for (int y = 0; y < height; ++y) {
     std::memcpy(out.at(0, y), image.at(left, top + y), static_cast<std::size_t>(width) * 3);

@@ -57,8 +57,8 @@ class Collector {
     numbers_ = true;
     values_.push_back(j.get<double>());
     const bool fits = j.is_number_integer() &&
-                      (!j.is_number_unsigned() || j.get<std::uint64_t>() <=
-                                                      static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+                      (!j.is_number_unsigned() ||
+                       j.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
     whole_ = whole_ && fits;
     if (whole_) integers_.push_back(j.get<std::int64_t>());
   }

@@ -25,7 +25,7 @@ struct Preprocess {
   std::optional<double> crop_fraction;
   Channels channels = Channels::kFromInput;  // from the input: RGB for 3 channels, grey for 1
   double scale = 1;                          // value = (pixel * scale - mean) / std
-  std::vector<double> mean, std;             // none, one for all channels, or one per channel in the order of `channels`
+  std::vector<double> mean, std;  // none, one for all channels, or one per channel in the order of `channels`
   Layout layout = Layout::kFromInput;
 };
 
