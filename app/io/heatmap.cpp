@@ -18,7 +18,7 @@ constexpr std::array<Color, 6> kNegative{
     {{255, 255, 255}, {214, 230, 246}, {148, 196, 226}, {74, 148, 204}, {24, 98, 172}, {8, 48, 108}}};
 // Over a grey picture: full colours, the strength goes into the opacity.
 constexpr Color kPositiveInk{226, 24, 28};
-constexpr Color kNegativeInk{22, 92, 214};
+constexpr Color kNegativeInk{24, 100, 230};
 
 Color shade(const std::array<Color, 6>& scale, double t) {
   const double at = std::clamp(t, 0.0, 1.0) * (scale.size() - 1);
@@ -49,8 +49,16 @@ double outlier_bound(std::vector<double> magnitudes, double percent) {
   return magnitudes.empty() ? 0 : magnitudes.back();
 }
 
+// With a thin grey frame, since maps are mostly white.
 void paste(Image& to, const Image& from, int left, int top) {
+  constexpr Color kFrame{208, 208, 208};
+  for (int x = left - 1; x <= left + from.width; ++x) {
+    put(to.at(x, top - 1), kFrame);
+    put(to.at(x, top + from.height), kFrame);
+  }
   for (int y = 0; y < from.height; ++y) {
+    put(to.at(left - 1, top + y), kFrame);
+    put(to.at(left + from.width, top + y), kFrame);
     std::copy_n(from.at(0, y), static_cast<std::size_t>(from.width) * 3, to.at(left, top + y));
   }
 }
@@ -134,8 +142,8 @@ Image overlay(const HeatMap& map, Sign sign, const Image& picture) {
   Image out(map.width, map.height);
   for (std::size_t i = 0; i < map.v.size(); ++i) {
     // Lighter grey with less contrast, so that the colours stand out.
-    const double grey = 70 + 0.66 * luma(picture.pixels.data() + i * 3);
-    const double alpha = 0.9 * std::pow(std::abs(map.v[i]), 0.75);
+    const double grey = 96 + 0.6 * luma(picture.pixels.data() + i * 3);
+    const double alpha = 0.92 * std::pow(std::abs(map.v[i]), 0.6);
     const Color& ink = is_red(map.v[i], sign) ? kPositiveInk : kNegativeInk;
     Color c;
     for (std::size_t k = 0; k < 3; ++k) c[k] = grey * (1 - alpha) + ink[k] * alpha;
