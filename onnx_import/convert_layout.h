@@ -1,13 +1,8 @@
 // What the converters of the layout and index families share.
 #pragma once
-#include <limits>
-
 #include "onnx_import/convert.h"
 
 namespace onnxray::onnx_import {
-
-inline constexpr std::int64_t kIntMin = std::numeric_limits<std::int64_t>::min();
-inline constexpr std::int64_t kIntMax = std::numeric_limits<std::int64_t>::max();
 
 // The reshape of v to `shape`; keeps[i] is the input axis that output axis i is, or -1.
 [[nodiscard]] ValueId reshape_keeping(Builder& b, ValueId v, Dims shape, std::vector<std::int64_t> keeps);
@@ -26,6 +21,9 @@ struct Cut {
 
 // x with axis `axis` indexed by the constant `index` (1-D, in range).
 [[nodiscard]] ValueId take(Builder& b, ValueId x, std::int64_t axis, const std::vector<std::int64_t>& index);
+
+// Throws for an axis too long to make an index or weight table of.
+void check_table(std::int64_t extent);
 
 void add_split_slice_rows(OpTable& t);  // Concat, Split, Slice
 void add_pad_rows(OpTable& t);          // Pad, CenterCropPad
