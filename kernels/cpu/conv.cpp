@@ -2,6 +2,7 @@
 // Deterministic: every output element is summed over (channel, tap) in ascending order, whatever the batch.
 #include "kernels/cpu/conv_problem.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/onednn/kernels.h"
 
 namespace onnxray::cpu {
 namespace {
@@ -317,6 +318,11 @@ Step weight_grad(const PrepareCtx& c) {
   return step;
 }
 
+Step any_conv(const PrepareCtx& c, bool input_grad) {
+  if (auto step = onednn::conv(c, input_grad)) return *std::move(step);
+  return plain_conv(c, input_grad);
+}
+
 Step conv_weight_grad(const PrepareCtx& c) {
   return visit_float(c.dtype(0), [&]<class T>() { return weight_grad<T>(c); });
 }
@@ -330,8 +336,8 @@ Step plain_conv(const PrepareCtx& c, bool input_grad) {
 }
 
 void register_conv(Backend& b) {
-  b.add("conv", [](const PrepareCtx& c) { return plain_conv(c, false); });
-  b.add("conv_input_grad", [](const PrepareCtx& c) { return plain_conv(c, true); });
+  b.add("conv", [](const PrepareCtx& c) { return any_conv(c, false); });
+  b.add("conv_input_grad", [](const PrepareCtx& c) { return any_conv(c, true); });
   b.add("conv_weight_grad", conv_weight_grad);
 }
 

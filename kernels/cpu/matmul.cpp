@@ -1,5 +1,6 @@
 // Matrix products: our own blocked loops in float64 and where oneDNN declines, plain loops for integers.
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/onednn/kernels.h"
 
 namespace onnxray::cpu {
 namespace {
@@ -124,6 +125,7 @@ Step plain(const PrepareCtx& c) {
 }
 
 Step matmul(const PrepareCtx& c) {
+  if (auto step = onednn::matmul(c)) return *std::move(step);
   switch (c.dtype(0)) {
     case DType::f32: return blocked<float>(c);
     case DType::f64: return blocked<double>(c);
