@@ -1,4 +1,6 @@
 // softmax and log_softmax along one axis.
+#include <limits>
+
 #include "engine/builder.h"
 #include "engine/ops/norm.h"
 
@@ -39,9 +41,18 @@ ValueId sum_along(Builder& b, ValueId v, std::int64_t axis) { return b.reduce("r
 // x minus its maximum along the axis. The maximum is a constant to the gradient of what follows (it cancels).
 ValueId shifted(Builder& b, ValueId x, std::int64_t axis) { return b.sub(x, b.reduce("reduce_max", x, {axis}, true)); }
 
+// With `masked` a line of nothing but -infinity becomes zeros.
 std::vector<ValueId> expand_softmax(Builder& b, const Node& node, std::span<const ValueId> in) {
-  const ValueId e = b.op("exp", {shifted(b, in[0], axis_of(node.attrs))});
-  return {b.div(e, sum_along(b, e, axis_of(node.attrs)))};
+  const ValueId x = in[0];
+  const std::int64_t axis = axis_of(node.attrs);
+  if (node.attrs.integer("masked", 0) == 0) {
+    const ValueId e = b.op("exp", {shifted(b, x, axis)});
+    return {b.div(e, sum_along(b, e, axis))};
+  }
+  const ValueId top = b.reduce("reduce_max", x, {axis}, true);
+  const ValueId none = b.op("equal", {top, b.scalar_like(x, -std::numeric_limits<double>::infinity())});
+  const ValueId e = b.op("exp", {b.sub(x, b.where(none, b.scalar_like(x, 0), top))});
+  return {b.div(e, b.where(none, b.scalar_like(x, 1), sum_along(b, e, axis)))};
 }
 
 std::vector<ValueId> expand_log_softmax(Builder& b, const Node& node, std::span<const ValueId> in) {
@@ -69,6 +80,7 @@ void grad_softmax_grad(GradCtx& c) {
 }  // namespace
 
 void register_softmax_ops(OpRegistry& r) {
+  // softmax(x; axis[, masked]).
   r.add({.name = "softmax",
          .infer = infer_softmax,
          .grad =

@@ -14,6 +14,7 @@ const OpRegistry& ops() {
     register_reduce_ops(r);
     register_layout_ops(r);
     register_index_ops(r);
+    register_sequence_ops(r);
     register_row_ops(r);
     return r;
   }();

@@ -14,6 +14,7 @@ const Backend& cpu_backend() {
     cpu::register_reduce(b);
     cpu::register_layout(b);
     cpu::register_index(b);
+    cpu::register_sequence(b);
     cpu::register_rows(b);
     return b;
   }();

@@ -18,6 +18,7 @@ void register_norm(Backend& b);
 void register_reduce(Backend& b);
 void register_layout(Backend& b);
 void register_index(Backend& b);
+void register_sequence(Backend& b);
 void register_rows(Backend& b);
 
 // Elements a parallel_for piece should have at least, so that threads pay off.

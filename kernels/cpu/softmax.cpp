@@ -48,12 +48,23 @@ void for_each_line(const Axis& ax, Line line, Tile tile) {
                });
 }
 
+// A line of nothing but -infinity is NaN, or zeros where the attribute `masked` says that -infinity means "not
+// allowed".
 template <class T>
-void softmax_line(const T* x, T* y, std::int64_t n) {
-  const T m = reduce_run<Max, T>(x, n, Max::start<T>());
+T shift_of(T maximum, bool masked) {
+  return masked && maximum == Max::start<T>() ? T(0) : maximum;
+}
+template <class T>
+T scale_of(T sum, bool masked) {
+  return masked && sum == T(0) ? T(0) : 1 / sum;
+}
+
+template <class T>
+void softmax_line(const T* x, T* y, std::int64_t n, bool masked) {
+  const T m = shift_of(reduce_run<Max, T>(x, n, Max::start<T>()), masked);
   for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] - m;
   exp_each(y, y, n);
-  const T scale = 1 / reduce_run<Sum, T>(y, n, T(0));
+  const T scale = scale_of(reduce_run<Sum, T>(y, n, T(0)), masked);
   for (std::int64_t i = 0; i < n; ++i) y[i] *= scale;
 }
 
@@ -72,13 +83,14 @@ void log_softmax_line(const T* x, T* y, std::int64_t n) {
 }
 
 template <class T, bool kLog>
-void softmax_tile(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int64_t width) {
+void softmax_tile(const T* x, T* y, std::int64_t n, std::int64_t stride, std::int64_t width, bool masked) {
   T m[kTile], sum[kTile], e[kTile];
   std::fill_n(m, width, Max::start<T>());
   std::fill_n(sum, width, T(0));
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t k = 0; k < width; ++k) m[k] = Max::f(m[k], x[i * stride + k]);
   }
+  for (std::int64_t k = 0; k < width; ++k) m[k] = shift_of(m[k], masked);
   for (std::int64_t i = 0; i < n; ++i) {
     T* row = y + i * stride;
     for (std::int64_t k = 0; k < width; ++k) row[k] = x[i * stride + k] - m[k];
@@ -86,7 +98,7 @@ void softmax_tile(const T* x, T* y, std::int64_t n, std::int64_t stride, std::in
     exp_each(row, exps, width);
     for (std::int64_t k = 0; k < width; ++k) sum[k] += exps[k];
   }
-  for (std::int64_t k = 0; k < width; ++k) sum[k] = kLog ? std::log(sum[k]) : 1 / sum[k];
+  for (std::int64_t k = 0; k < width; ++k) sum[k] = kLog ? std::log(sum[k]) : scale_of(sum[k], masked);
   for (std::int64_t i = 0; i < n; ++i) {
     T* row = y + i * stride;
     for (std::int64_t k = 0; k < width; ++k) row[k] = kLog ? row[k] - sum[k] : row[k] * sum[k];
@@ -96,18 +108,19 @@ void softmax_tile(const T* x, T* y, std::int64_t n, std::int64_t stride, std::in
 template <bool kLog>
 Step softmax(const PrepareCtx& c) {
   const Axis ax(c.dims(0), c.attrs.integer("axis", 0));
+  const bool masked = c.attrs.integer("masked", 0) != 0;
   return visit_float(c.dtype(0), [&]<class T>() -> Step {
-    return {[ax](const RunArgs& a) {
+    return {[ax, masked](const RunArgs& a) {
       const T* x = static_cast<const T*>(a.in[0]);
       T* y = static_cast<T*>(a.out[0]);
       for_each_line(
           ax,
           [=](std::int64_t at) {
             if constexpr (kLog) log_softmax_line(x + at, y + at, ax.extent);
-            else softmax_line(x + at, y + at, ax.extent);
+            else softmax_line(x + at, y + at, ax.extent, masked);
           },
           [=](std::int64_t at, std::int64_t width) {
-            softmax_tile<T, kLog>(x + at, y + at, ax.extent, ax.inner, width);
+            softmax_tile<T, kLog>(x + at, y + at, ax.extent, ax.inner, width, masked);
           });
     }};
   });
