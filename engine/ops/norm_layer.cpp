@@ -143,14 +143,15 @@ void grad_norm(GradCtx& c, ValueId mean, ValueId rstd, ValueId d_mean, ValueId d
   const ValueId dy = c.dy(0), x = c.x(0);
   const bool scaled = c.node.inputs.size() > 1 && c.node.inputs[1] != kNoValue;
   double n = 1;
-  for (const std::int64_t e : normalised(b.dims(x), axis_of(c.attrs))) n *= static_cast<double>(e);
+  const Dims dims = b.dims(x);
+  for (const std::int64_t e : normalised(dims, axis_of(c.attrs))) n *= static_cast<double>(e);
   if (n == 0) n = 1;
   if (c.wanted(0)) {
     ValueId dx = kNoValue;
     if (dy != kNoValue) {
       dx = b.op("layer_norm_grad", {dy, x, scaled ? c.x(1) : kNoValue, mean, rstd}, {{"axis", axis_of(c.attrs)}});
     }
-    if (d_mean != kNoValue) add_to(b, dx, b.expand(b.mul(d_mean, 1 / n), b.dims(x)));
+    if (d_mean != kNoValue) add_to(b, dx, b.expand(b.mul(d_mean, 1 / n), dims));
     if (d_rstd != kNoValue) {
       // d rstd / dx = -rstd^2 xh / n
       const ValueId s = b.mul(b.mul(d_rstd, b.mul(rstd, rstd)), -1 / n);
@@ -235,7 +236,7 @@ void grad_batch_norm(GradCtx& c) {
     const ValueId xh = b.mul(b.sub(c.x(0), per_channel(b, c.x(3), rank)), per_channel(b, rstd, rank));
     const ValueId sum = per_channel_sum(b.mul(dy, xh));
     c.set(1, sum);
-    if (c.wanted(4)) c.set(4, b.mul(b.mul(sum, b.mul(a, rstd)), b.mul(rstd, -0.5)));
+    if (c.wanted(4)) c.set(4, b.mul(b.mul(sum, a), b.mul(rstd, -0.5)));
   }
 }
 

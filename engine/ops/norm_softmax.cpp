@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "engine/builder.h"
+#include "engine/ops/layout.h"
 #include "engine/ops/norm.h"
 
 namespace onnxray {
@@ -32,8 +33,8 @@ void infer_softmax_grad(InferCtx& c) {
 }
 
 void rows_softmax(RowsCtx& c) {
-  rows_elementwise(c);
-  if (c.outputs[0].is_rows() && c.outputs[0].axis == axis_of(c.attrs)) c.outputs[0] = RowMap::mixed();
+  const RowMap rows = rows_same_axis(c);
+  if (!rows.is_rows() || rows.axis != axis_of(c.attrs)) c.outputs[0] = rows;
 }
 
 ValueId sum_along(Builder& b, ValueId v, std::int64_t axis) { return b.reduce("reduce_sum", v, {axis}, true); }

@@ -3,6 +3,9 @@
 #include "tests/ops/sample.h"
 
 namespace onnxray::testing {
+
+void add_sequence_cases(std::vector<OpCase>& cases);  // norm_samples_sequence.cpp
+
 namespace {
 
 // [outer, n, inner] around one axis.
@@ -28,8 +31,10 @@ std::vector<Array> softmax_reference(const std::vector<Array>& in, const Attrs& 
       double top = -INFINITY, sum = 0;
       for (std::int64_t k = 0; k < l.n; ++k) top = std::max(top, x.v[l.at(o, k, i)]);
       for (std::int64_t k = 0; k < l.n; ++k) sum += std::exp(x.v[l.at(o, k, i)] - top);
+      const bool nothing_allowed = attrs.integer("masked", 0) != 0 && top == -INFINITY;
       for (std::int64_t k = 0; k < l.n; ++k) {
         const double z = x.v[l.at(o, k, i)] - top;
+        if (nothing_allowed) continue;
         y.v[l.at(o, k, i)] = log ? z - std::log(sum) : std::exp(z) / sum;
       }
     }
@@ -151,10 +156,17 @@ void add_softmax_cases(std::vector<OpCase>& cases) {
       {{input({})}, along(0)},
       {{integers({3})}, along(0)},
   };
+  // A line where nothing is allowed, along a contiguous axis and another.
+  const double x = -INFINITY;
+  const SampleInput masked{.dims = {2, 3}, .fixed = Tensor::from<double>({2, 3}, {x, 1, x, x, 2, x})};
+  const SampleInput line{.dims = {2, 3}, .fixed = Tensor::from<double>({2, 3}, {1, x, 3, x, x, x})};
+  std::vector<OpSample> with_masks = one;
+  with_masks.push_back({{masked}, {{"axis", std::int64_t{0}}, {"masked", std::int64_t{1}}}});
+  with_masks.push_back({{line}, {{"axis", std::int64_t{1}}, {"masked", std::int64_t{1}}}});
   for (const bool log : {false, true}) {
     cases.push_back({.op = log ? "log_softmax" : "softmax",
                      .reference = [log](const auto& in, const Attrs& a) { return softmax_reference(in, a, log); },
-                     .samples = one,
+                     .samples = log ? one : with_masks,
                      .errors = errors,
                      .reduction = 257});
   }
@@ -241,6 +253,7 @@ OpSample batch_norm_sample(const Dims& d, double epsilon) {
 void add_norm_cases(std::vector<OpCase>& cases) {
   add_softmax_cases(cases);
   add_layer_norm_cases(cases);
+  add_sequence_cases(cases);
   OpCase batch{.op = "batch_norm", .reference = batch_norm_reference};
   for (const Dims& d : std::vector<Dims>{{2, 3}, {3, 5, 7}, {2, 3, 5, 4}, {1, 33, 1, 3}, {2, 1, 3, 3}, {2, 3, 0}}) {
     batch.samples.push_back(batch_norm_sample(d, d.size() % 2 == 0 ? 1e-5 : 1e-2));
