@@ -142,6 +142,7 @@ void depth_to_space(ConvertCtx& c) {
   const std::string mode = c.attr_string("mode", "DCR");
   ONNXRAY_CHECK(mode == "DCR" || mode == "CRD", "unknown mode '", mode, "'");
   ONNXRAY_CHECK(d[1] % (s * s) == 0, "blocksize ", s, " does not divide ", d[1], " channels");
+  for (const std::size_t i : {2, 3}) (void)count_of(Dims{d[i], s});  // throws where the product overflows
   const std::int64_t depth = d[1] / (s * s);
   const bool dcr = mode == "DCR";
   const ValueId split =
@@ -155,6 +156,7 @@ void space_to_depth(ConvertCtx& c) {
   const std::int64_t s = checked_block(c);
   const Dims d = c.dims(0);
   ONNXRAY_CHECK(d[2] % s == 0 && d[3] % s == 0, "blocksize ", s, " does not divide ", to_string(d));
+  (void)count_of(Dims{d[1], s, s});  // throws where the product overflows
   const std::int64_t h = d[2] / s, w = d[3] / s;
   const ValueId split = c.b.reshape(c.in(0), {d[0], d[1], h, s, w, s});
   c.out(c.b.reshape(c.b.transpose(split, {0, 3, 5, 1, 2, 4}), {d[0], d[1] * s * s, h, w}));

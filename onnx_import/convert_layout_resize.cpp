@@ -92,6 +92,8 @@ void add_row(const Settings& s, const Axis& a, std::int64_t o, Table& t) {
   const double low = std::ceil(x) - 1, ratio = x - low;
   const double shrink = s.antialias ? std::min(1.0, a.scale) : 1.0;
   const double radius = (s.mode == "linear" ? 1 : 2) / shrink;
+  ONNXRAY_CHECK(radius * static_cast<double>(a.out) <= 0x1p28, "scale ", a.scale, " to an extent of ", a.out,
+                " reads too many elements");
   const auto first = static_cast<std::int64_t>(std::floor(-radius)) + 1;
   std::vector<double> w;
   double sum = 0;
@@ -158,7 +160,6 @@ ValueId resize(Builder& b, ValueId x, const std::vector<Axis>& axes, const Setti
     if (a.in == a.out && a.scale == 1 && a.roi_start == 0 && a.roi_end == 1) continue;
     check_table(a.in);
     check_table(a.out);
-    // Antialiasing reads each source a bounded number of times; without it there are at most 4 per output.
     Table t;
     for (std::int64_t o = 0; o < a.out; ++o) add_row(s, a, o, t);
     if (is_identity(t, a.in)) continue;

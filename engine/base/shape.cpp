@@ -9,17 +9,15 @@ namespace onnxray {
 std::int64_t count_of(std::span<const std::int64_t> dims) {
   constexpr std::int64_t kLimit = std::int64_t{1} << 48;
   bool zero = false;
+  std::int64_t n = 1;  // of the extents that are not zero: strides must not overflow in an empty tensor either
   for (const std::int64_t d : dims) {
     ONNXRAY_CHECK(d >= 0, "negative dimension in shape ", to_string(dims));
     zero = zero || d == 0;
-  }
-  if (zero) return 0;
-  std::int64_t n = 1;
-  for (const std::int64_t d : dims) {
+    if (d == 0) continue;
     ONNXRAY_CHECK(d <= kLimit / n, "shape ", to_string(dims), " has too many elements");
     n *= d;
   }
-  return n;
+  return zero ? 0 : n;
 }
 
 std::string to_string(std::span<const std::int64_t> dims) {
