@@ -2,15 +2,16 @@
 # <onnxray/...>, and find_package(onnxray) gives onnxray::onnxray without asking for anything else.
 include(CMakePackageConfigHelpers)
 
-get_property(rooms GLOBAL PROPERTY ONNXRAY_ROOMS)
 set(objects)
 set(libraries)
-foreach(room IN LISTS rooms)
-  list(APPEND objects $<TARGET_OBJECTS:${room}>)
-  get_property(links GLOBAL PROPERTY ONNXRAY_ROOM_LINKS_${room})
-  list(APPEND libraries ${links})
+foreach(room onnxray_engine onnxray_cpu onnxray_import onnxray_algorithms onnxray_api)
+  if(TARGET ${room})
+    list(APPEND objects $<TARGET_OBJECTS:${room}>)
+    get_target_property(links ${room} LINK_LIBRARIES)
+    list(APPEND libraries ${links})
+  endif()
 endforeach()
-list(REMOVE_ITEM libraries ${rooms})
+list(FILTER libraries EXCLUDE REGEX "^onnxray_")  # the rooms themselves, whose objects are in already
 list(REMOVE_DUPLICATES libraries)
 
 add_library(onnxray SHARED ${objects})
