@@ -56,50 +56,57 @@ struct WithShrink {
   static constexpr ParamSpecs kParams{{{"bias", 0}, {"lambd", 0.5}, {}}};
 };
 
-inline constexpr double kSqrtHalf = 0.70710678118654752440;      // 1 / sqrt(2)
-inline constexpr double kInvSqrtTwoPi = 0.39894228040143267794;  // 1 / sqrt(2 pi)
 inline constexpr double kSqrtTwoOverPi = 0.79788456080286535588;
 inline constexpr double kGeluCubic = 0.044715;
 
-// The standard normal distribution and density.
 template <class T>
-ONNXRAY_HD T normal_cdf(T x) {
-  return T(0.5) * (T(1) + vmath::erf(x * T(kSqrtHalf)));
+ONNXRAY_HD T gelu_slope(T x) {
+  const vmath::Normal<T> n = vmath::normal(x);
+  return n.cdf + x * n.pdf;
 }
+// sigmoid(x) and its derivative s (1 - s), without cancellation.
 template <class T>
-ONNXRAY_HD T normal_pdf(T x) {
-  return T(kInvSqrtTwoPi) * vmath::exp(T(-0.5) * x * x);
+struct Logistic {
+  T value, slope;
+};
+template <class T>
+ONNXRAY_HD Logistic<T> logistic(T x) {
+  const T e = vmath::exp(x < T(0) ? x : -x);  // e^-|x|
+  const T r = T(1) / (T(1) + e);
+  return {x < T(0) ? e * r : r, e * r * r};
 }
-// tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2).
+// tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2); from e^20 on it is 1.
+template <class T>
+ONNXRAY_HD T softplus_power(T x) {
+  const T e = vmath::exp(x > T(20) ? T(20) : x);
+  return e * (e + T(2));
+}
 template <class T>
 ONNXRAY_HD T tanh_softplus(T x) {
-  const T e = vmath::exp(x > T(20) ? T(20) : x);
-  const T n = e * (e + T(2));
+  const T n = softplus_power(x);
   return n / (n + T(2));
 }
-// d/dx of the argument of tanh in Gelu's approximation, and its value.
+// Gelu's approximation is x sigmoid(v), v = sqrt(8 / pi) (x + 0.044715 x^3).
 template <class T>
 ONNXRAY_HD T gelu_inner(T x) {
-  return T(kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x);
-}
-template <class T>
-ONNXRAY_HD T gelu_inner_slope(T x) {
-  return T(kSqrtTwoOverPi) * (T(1) + T(3 * kGeluCubic) * x * x);
+  return T(2 * kSqrtTwoOverPi) * (x + T(kGeluCubic) * x * x * x);
 }
 template <class T>
 ONNXRAY_HD T gelu_tanh_slope(T x) {
-  const T t = vmath::tanh(gelu_inner(x));
-  return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * gelu_inner_slope(x);
+  const Logistic<T> s = logistic(gelu_inner(x));
+  const T inner_slope = T(2 * kSqrtTwoOverPi) * (T(1) + T(3 * kGeluCubic) * x * x);
+  return s.value + x * s.slope * inner_slope;
 }
 template <class T>
 ONNXRAY_HD T swish_slope(T x, T alpha) {
-  const T s = vmath::sigmoid(alpha * x);
-  return s * (T(1) + alpha * x * (T(1) - s));
+  const Logistic<T> s = logistic(alpha * x);
+  return s.value + alpha * x * s.slope;
 }
 template <class T>
 ONNXRAY_HD T mish_slope(T x) {
-  const T t = tanh_softplus(x);
-  return t + x * (T(1) - t * t) * vmath::sigmoid(x);
+  const T n = softplus_power(x), r = T(1) / (n + T(2));
+  // 1 - t^2 = 4 (n + 1) / (n + 2)^2.
+  return n * r + x * (T(4) * (n + T(1)) * r * r) * vmath::sigmoid(x);
 }
 
 // Arithmetic.
@@ -147,8 +154,8 @@ ONNXRAY_UNARY(Sigmoid, NoParams, vmath::sigmoid(x))
 ONNXRAY_UNARY(Tanh, NoParams, vmath::tanh(x))
 ONNXRAY_UNARY(Softplus, NoParams, (x > T(0) ? x : T(0)) + vmath::log1p_unit(vmath::exp(x > T(0) ? -x : x)))
 ONNXRAY_UNARY(Softsign, NoParams, x / (T(1) + (x < T(0) ? -x : x)))
-ONNXRAY_UNARY(Gelu, NoParams, x* normal_cdf(x))
-ONNXRAY_UNARY(GeluTanh, NoParams, T(0.5) * x * (T(1) + vmath::tanh(gelu_inner(x))))
+ONNXRAY_UNARY(Gelu, NoParams, x* vmath::normal(x).cdf)
+ONNXRAY_UNARY(GeluTanh, NoParams, x* vmath::sigmoid(gelu_inner(x)))
 ONNXRAY_UNARY(Swish, WithAlpha, x* vmath::sigmoid(p.a* x))
 ONNXRAY_UNARY(Mish, NoParams, x* tanh_softplus(x))
 struct Clip : WithBounds {
@@ -176,7 +183,7 @@ ONNXRAY_BINARY(LeakyReluGrad, WithAlpha, y > T(0) ? x : p.a * x)  // y = input
 ONNXRAY_BINARY(EluGrad, WithElu, x* p.c*(y > T(0) ? T(1) : p.a * p.b * vmath::exp(p.b * (y > T(0) ? T(0) : y))))
 ONNXRAY_BINARY(SigmoidGrad, NoParams, x*(y*(T(1) - y)))  // y = sigmoid(x)
 ONNXRAY_BINARY(TanhGrad, NoParams, x*(T(1) - y * y))     // y = tanh(x)
-ONNXRAY_BINARY(GeluGrad, NoParams, x*(normal_cdf(y) + y * normal_pdf(y)))
+ONNXRAY_BINARY(GeluGrad, NoParams, x* gelu_slope(y))
 ONNXRAY_BINARY(GeluTanhGrad, NoParams, x* gelu_tanh_slope(y))
 ONNXRAY_BINARY(SwishGrad, WithAlpha, x* swish_slope(y, p.a))
 ONNXRAY_BINARY(MishGrad, NoParams, x* mish_slope(y))

@@ -47,7 +47,7 @@ ValueId sigmoid(Builder& b, ValueId x) { return b.op("sigmoid", {x}); }
 ValueId tanh(Builder& b, ValueId x) { return b.op("tanh", {x}); }
 ValueId square(Builder& b, ValueId x) { return b.mul(x, x); }
 // 1 - x.
-ValueId one_minus(Builder& b, ValueId x) { return b.add(b.neg(x), 1); }
+ValueId one_minus(Builder& b, ValueId x) { return b.add(b.neg(x), 1.0); }
 ValueId positive(Builder& b, ValueId x) { return b.op("greater", {x, b.scalar_like(x, 0)}); }
 
 // Second derivatives.
@@ -62,15 +62,15 @@ ValueId elu_slope(GradCtx& c, ValueId x) {
 ValueId gelu_slope(GradCtx& c, ValueId x) {
   Builder& b = c.b;
   const ValueId x2 = square(b, x);
-  return b.mul(b.mul(b.op("exp", {b.mul(x2, -0.5)}), kInvSqrtTwoPi), b.add(b.neg(x2), 2));
+  return b.mul(b.mul(b.op("exp", {b.mul(x2, -0.5)}), kInvSqrtTwoPi), b.add(b.neg(x2), 2.0));
 }
 // With u the argument of tanh and t = tanh(u): (1 - t^2) (u' + x u''/2 - x t u'^2).
 ValueId gelu_tanh_slope(GradCtx& c, ValueId x) {
   Builder& b = c.b;
   const double k = kSqrtTwoOverPi, cubic = kGeluCubic;
   const ValueId x2 = square(b, x);
-  const ValueId u = b.mul(b.mul(x, k), b.add(b.mul(x2, cubic), 1));
-  const ValueId du = b.mul(b.add(b.mul(x2, 3 * cubic), 1), k);
+  const ValueId u = b.mul(b.mul(x, k), b.add(b.mul(x2, cubic), 1.0));
+  const ValueId du = b.mul(b.add(b.mul(x2, 3 * cubic), 1.0), k);
   const ValueId t = tanh(b, u);
   const ValueId inner = b.sub(b.add(du, b.mul(x2, 3 * cubic * k)), b.mul(b.mul(x, t), square(b, du)));
   return b.mul(one_minus(b, square(b, t)), inner);
@@ -79,15 +79,15 @@ ValueId gelu_tanh_slope(GradCtx& c, ValueId x) {
 ValueId swish_slope(GradCtx& c, ValueId x) {
   Builder& b = c.b;
   const ValueId z = b.mul(x, c.attrs.real("alpha", 1)), s = sigmoid(b, z);
-  const ValueId bend = b.add(b.mul(z, one_minus(b, b.mul(s, 2))), 2);
+  const ValueId bend = b.add(b.mul(z, one_minus(b, b.mul(s, 2.0))), 2.0);
   return b.mul(b.mul(b.mul(s, one_minus(b, s)), bend), c.attrs.real("alpha", 1));
 }
 // With t = tanh(softplus(x)), d = 1 - t^2, s = sigmoid(x): d s (2 + x (1 - s - 2 t s)).
 ValueId mish_slope(GradCtx& c, ValueId x) {
   Builder& b = c.b;
   const ValueId t = tanh(b, b.op("softplus", {x})), s = sigmoid(b, x);
-  const ValueId bend = b.sub(one_minus(b, s), b.mul(b.mul(t, s), 2));
-  return b.mul(b.mul(one_minus(b, square(b, t)), s), b.add(b.mul(x, bend), 2));
+  const ValueId bend = b.sub(one_minus(b, s), b.mul(b.mul(t, s), 2.0));
+  return b.mul(b.mul(one_minus(b, square(b, t)), s), b.add(b.mul(x, bend), 2.0));
 }
 ValueId hard_swish_slope(GradCtx& c, ValueId x) {
   Builder& b = c.b;
@@ -99,12 +99,12 @@ ValueId hard_swish_slope(GradCtx& c, ValueId x) {
 // Composites in primitives.
 std::vector<ValueId> expand_gelu(Builder& b, const Node&, std::span<const ValueId> in) {
   const ValueId e = b.op("erf", {b.mul(in[0], kSqrtHalf)});
-  return {b.mul(b.mul(in[0], 0.5), b.add(e, 1))};
+  return {b.mul(b.mul(in[0], 0.5), b.add(e, 1.0))};
 }
 std::vector<ValueId> expand_gelu_tanh(Builder& b, const Node&, std::span<const ValueId> in) {
   const ValueId x = in[0];
-  const ValueId u = b.mul(b.mul(x, kSqrtTwoOverPi), b.add(b.mul(square(b, x), kGeluCubic), 1));
-  return {b.mul(b.mul(x, 0.5), b.add(tanh(b, u), 1))};
+  const ValueId u = b.mul(b.mul(x, kSqrtTwoOverPi), b.add(b.mul(square(b, x), kGeluCubic), 1.0));
+  return {b.mul(b.mul(x, 0.5), b.add(tanh(b, u), 1.0))};
 }
 std::vector<ValueId> expand_swish(Builder& b, const Node& node, std::span<const ValueId> in) {
   const double alpha = node.attrs.real("alpha", 1);
@@ -122,7 +122,7 @@ void grad_softplus(GradCtx& c) { c.set(0, c.b.mul(c.dy(), sigmoid(c.b, c.x(0))))
 // 1 / (1 + |x|)^2.
 void grad_softsign(GradCtx& c) {
   Builder& b = c.b;
-  c.set(0, b.div(c.dy(), square(b, b.add(b.op("abs", {c.x(0)}), 1))));
+  c.set(0, b.div(c.dy(), square(b, b.add(b.op("abs", {c.x(0)}), 1.0))));
 }
 
 void grad_prelu(GradCtx& c) {
@@ -166,10 +166,10 @@ void register_activation_ops(OpRegistry& r) {
   add("elu_grad", infer_grad, [](GradCtx& c) { grad_with_slope(c, elu_slope); });
   add("sigmoid", infer_unary_float, grad_of_y);
   add("sigmoid_grad", infer_grad,
-      [](GradCtx& c) { grad_with_slope(c, [](GradCtx& g, ValueId y) { return one_minus(g.b, g.b.mul(y, 2)); }); });
+      [](GradCtx& c) { grad_with_slope(c, [](GradCtx& g, ValueId y) { return one_minus(g.b, g.b.mul(y, 2.0)); }); });
   add("tanh", infer_unary_float, grad_of_y);
   add("tanh_grad", infer_grad,
-      [](GradCtx& c) { grad_with_slope(c, [](GradCtx& g, ValueId y) { return g.b.mul(y, -2); }); });
+      [](GradCtx& c) { grad_with_slope(c, [](GradCtx& g, ValueId y) { return g.b.mul(y, -2.0); }); });
   add("softplus", infer_unary_float, grad_softplus);
   add("softsign", infer_unary_float, grad_softsign);
   add("gelu", infer_unary_float, grad_of_x, expand_gelu);

@@ -98,14 +98,15 @@ void grad_pow(GradCtx& c) {
       if (*e == 1) {
         c.set(0, dy);
       } else if (*e == 2) {
-        c.set(0, b.mul(dy, b.mul(x, 2)));
+        c.set(0, b.mul(dy, b.mul(x, 2.0)));
       } else if (*e != 0) {
         c.set(0, b.mul(b.mul(dy, *e), b.op("pow", {x, b.scalar_like(x, *e - 1)})));
       }
     } else {
-      const ValueId zero = b.op("equal", {k, b.scalar_like(k, 0)});
-      const ValueId below = b.add(b.where(zero, b.scalar_like(k, 1), k), -1);
-      c.set(0, b.mul(b.mul(dy, k), b.op("pow", {x, below})));
+      const ValueId both_zero =
+          b.op("and", {b.op("equal", {k, b.scalar_like(k, 0)}), b.op("equal", {x, b.scalar_like(x, 0)})});
+      const ValueId base = b.where(both_zero, b.scalar_like(x, 1), x);
+      c.set(0, b.mul(b.mul(dy, k), b.op("pow", {base, b.add(k, -1.0)})));
     }
   }
   if (c.wanted(1)) {

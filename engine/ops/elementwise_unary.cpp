@@ -10,10 +10,10 @@ constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
 // 1 + s v^2.
 ValueId one_plus_square(Builder& b, ValueId v, double s) {
   const ValueId square = b.mul(v, v);
-  return b.add(s == 1 ? square : b.neg(square), 1);
+  return b.add(s == 1 ? square : b.neg(square), 1.0);
 }
 
-ValueId square_minus_one(Builder& b, ValueId v) { return b.add(b.mul(v, v), -1); }
+ValueId square_minus_one(Builder& b, ValueId v) { return b.add(b.mul(v, v), -1.0); }
 
 ValueId sqrt(Builder& b, ValueId v) { return b.op("sqrt", {v}); }
 

@@ -1,0 +1,9 @@
+// Cases of the elementwise family that lie in files of their own.
+#pragma once
+#include "tests/ops/sample.h"
+
+namespace onnxray::testing {
+
+void add_unary_cases(std::vector<OpCase>& cases);
+
+}  // namespace onnxray::testing
