@@ -263,7 +263,7 @@ void lstm(ConvertCtx& ctx) {
           v[2] = b.add(v[2], b.mul(d.c, peepholes[2]));
         }
         in = net.apply(f, v[0]), cell = net.apply(g, v[3]), out = v[1];
-        forget = coupled ? b.add(b.neg(in), 1) : net.apply(f, v[2]);
+        forget = coupled ? b.add(b.neg(in), 1.0) : net.apply(f, v[2]);
       }
       const ValueId fresh = b.mul(in, cell);
       d.c = d.c == kNoValue ? fresh : b.add(b.mul(forget, d.c), fresh);

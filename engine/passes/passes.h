@@ -37,6 +37,10 @@ struct Batched {
 };
 [[nodiscard]] Batched batch_rows(const Graph& one_row, std::int64_t count);
 
+// Replaces exporters' decompositions of layer_norm, rms_norm, gelu, swish, hard_swish and mish by the composites. What
+// only the decomposition reads vanishes, its names with it.
+[[nodiscard]] Graph recognise_composites(const Graph& g, const Evaluator& evaluate);
+
 // Folds batch_norm into the convolution or matmul before it (or after it, where padding allows) and rewrites the rest
 // into one multiply-add per channel. Pinned values stay.
 [[nodiscard]] Graph fold_batch_norm(const Graph& g, const Evaluator& evaluate);
