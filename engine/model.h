@@ -120,6 +120,7 @@ struct RunOptions {
 
 // The passes between a request's forward graph and its gradient, and those after it.
 [[nodiscard]] Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate);
+[[nodiscard]] Graph prepare_suffix(const Graph& g, const Evaluator& evaluate);
 [[nodiscard]] Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate);
 
 }  // namespace onnxray

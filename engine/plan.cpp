@@ -28,15 +28,13 @@ std::vector<std::size_t> inplace_inputs(const Node& node) {
 
 }  // namespace
 
-std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
-                                          std::shared_ptr<PreparedConstants> prepared) {
-  auto plan = std::make_shared<Plan>();
-  plan->graph_ = std::move(graph);
-  plan->prepared_ = std::move(prepared);
-  Graph& g = plan->graph_;
+BufferPlan plan_buffers(const Graph& g) {
+  using Where = BufferPlan::Where;
+  BufferPlan plan;
   const std::size_t values = g.value_count();
   const auto nodes = static_cast<int>(g.nodes().size());
-  plan->slots_.assign(values, {});
+  plan.slots.assign(values, {});
+  plan.read.assign(values, 0);
 
   std::vector<int> last(values, -1);
   for (int n = 0; n < nodes; ++n) {
@@ -44,51 +42,19 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
       if (v != kNoValue) last[index(v)] = n;
     }
   }
-  std::vector<char> is_output(values, 0);
-  for (const ValueId v : g.outputs()) {
-    last[index(v)] = nodes;
-    is_output[index(v)] = 1;
-  }
-
-  for (std::size_t i = 0; i < g.inputs().size(); ++i) plan->slots_[index(g.inputs()[i])] = {Where::kInput, i};
-  const auto constant = [&](ValueId v) {
-    const Value& value = g.value(v);
-    Slot& slot = plan->slots_[index(v)];
-    if (slot.where == Where::kConstant) return plan->constants_[slot.offset];
-    Tensor t = value.constant;
-    if (t.dtype() != value.dtype) {
-      const auto convert = [&] { return std::make_shared<Tensor>(value.constant.to(value.dtype)); };
-      if (plan->prepared_) {
-        const auto held = std::static_pointer_cast<const Tensor>(
-            plan->prepared_->get(value.constant, "as " + std::string(name_of(value.dtype)),
-                                 [&]() -> std::shared_ptr<const void> { return convert(); }));
-        plan->keep_.push_back(held);
-        t = *held;
-      } else {
-        t = *convert();
-      }
-    }
-    slot = {Where::kConstant, plan->constants_.size()};
-    plan->constants_.push_back(t);
-    plan->constant_bytes_ += t.bytes();
-    return t;
-  };
+  for (const ValueId v : g.outputs()) last[index(v)] = nodes;
+  for (std::size_t v = 0; v < values; ++v) plan.read[v] = last[v] >= 0;
 
   // Buffers: a value has one of its own, or shares one (views, in-place results, updated states).
-  std::vector<std::int64_t> buffer(values, -1);  // >= 0: index into lifetimes; -1: not in the arena
+  std::vector<std::int64_t> buffer(values, -1);  // index into lifetimes; -1: not in the arena
   std::vector<ValueId> root(values);             // the value whose memory it is
   for (std::size_t v = 0; v < values; ++v) root[v] = static_cast<ValueId>(v);
   std::vector<Lifetime> lifetimes;
-  std::vector<std::size_t> scratch;
   for (int n = 0; n < nodes; ++n) {
     const Node& node = g.node(n);
-    std::vector<char> read(node.outputs.size(), 0);
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) read[i] = last[index(node.outputs[i])] >= 0;
-    std::vector<Tensor> constants;
-    for (const ValueId v : node.inputs) constants.push_back(g.is_constant(v) ? constant(v) : Tensor());
-
     const OpTraits& traits = node.op->traits;
-    if ((traits.view || traits.updates) && !(traits.view && g.is_constant(node.inputs[0]))) {
+    const bool shares_input = (traits.view && !g.is_constant(node.inputs[0])) || traits.updates;
+    if (shares_input) {
       const ValueId from = root[index(node.inputs[0])], to = node.outputs[0];
       root[index(to)] = from;
       buffer[index(to)] = buffer[index(from)];
@@ -96,67 +62,108 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
         auto& life = lifetimes[static_cast<std::size_t>(buffer[index(from)])];
         life.last = std::max(life.last, last[index(to)]);
       }
-      if (traits.view) continue;
     }
-    const PrepareFn prepare = backend.find(node.op->name);
-    if (prepare == nullptr) {
-      fail_unsupported("node ", node.name, ": the operator '", node.op->name, "' has no kernel on ", backend.name());
-    }
-    Compiled compiled;
-    try {
-      compiled.step = prepare(PrepareCtx(g, node, std::move(constants), read, plan->prepared_.get()));
-    } catch (const Error& e) {
-      throw Error(e.kind(), "node " + node.name + ": " + e.what());
-    }
-    compiled.in = node.inputs;
-    compiled.node = n;
-    scratch.push_back(compiled.step.scratch_bytes);
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+    for (std::size_t i = shares_input ? 1 : 0; i < node.outputs.size(); ++i) {
       const ValueId v = node.outputs[i];
-      compiled.out.push_back(read[i] != 0 ? v : kNoValue);
-      if (read[i] == 0 || (traits.updates && i == 0)) continue;
+      if (plan.read[index(v)] == 0) continue;
       bool reused = false;
-      if (i == 0) {
-        for (const std::size_t k : inplace_inputs(node)) {
-          const ValueId x = node.inputs[k];
-          if (x == kNoValue || buffer[index(x)] < 0 || bytes_of(g.value(x)) != bytes_of(g.value(v))) continue;
-          if (g.value(x).dims != g.value(v).dims) continue;
-          auto& life = lifetimes[static_cast<std::size_t>(buffer[index(x)])];
-          if (life.last != n) continue;
-          // A kernel that is not elementwise may still read its other inputs after it wrote.
-          const auto shares = [&](std::size_t j) {
-            return j != k && node.inputs[j] != kNoValue && buffer[index(node.inputs[j])] == buffer[index(x)];
-          };
-          bool conflict = false;
-          for (std::size_t j = 0; j < node.inputs.size() && !traits.elementwise; ++j) conflict = conflict || shares(j);
-          if (conflict) continue;
-          root[index(v)] = root[index(x)];
-          buffer[index(v)] = buffer[index(x)];
-          life.last = last[index(v)];
-          reused = true;
-          break;
+      for (const std::size_t k : i == 0 ? inplace_inputs(node) : std::vector<std::size_t>()) {
+        const ValueId x = node.inputs[k];
+        if (x == kNoValue || buffer[index(x)] < 0 || g.value(x).dims != g.value(v).dims ||
+            g.value(x).dtype != g.value(v).dtype) {
+          continue;
         }
+        auto& life = lifetimes[static_cast<std::size_t>(buffer[index(x)])];
+        // A kernel that is not elementwise may still read its other inputs after it wrote.
+        bool conflict = life.last != n;
+        for (std::size_t j = 0; j < node.inputs.size() && !traits.elementwise; ++j) {
+          conflict = conflict ||
+                     (j != k && node.inputs[j] != kNoValue && buffer[index(node.inputs[j])] == buffer[index(x)]);
+        }
+        if (conflict) continue;
+        root[index(v)] = root[index(x)];
+        buffer[index(v)] = buffer[index(x)];
+        life.last = last[index(v)];
+        reused = true;
+        break;
       }
       if (reused) continue;
       buffer[index(v)] = static_cast<std::int64_t>(lifetimes.size());
       lifetimes.push_back({bytes_of(g.value(v)), n, last[index(v)]});
     }
-    plan->steps_.push_back(std::move(compiled));
   }
-
   const MemoryPlan memory = plan_memory(lifetimes);
+  for (std::size_t i = 0; i < g.inputs().size(); ++i) plan.slots[index(g.inputs()[i])] = {Where::kInput, i};
   for (std::size_t v = 0; v < values; ++v) {
     if (buffer[v] >= 0) {
-      plan->slots_[v] = {Where::kArena, memory.offsets[static_cast<std::size_t>(buffer[v])]};
+      plan.slots[v] = {Where::kArena, memory.offsets[static_cast<std::size_t>(buffer[v])]};
     } else if (root[v] != static_cast<ValueId>(v)) {
-      plan->slots_[v] = plan->slots_[index(root[v])];
+      plan.slots[v] = plan.slots[index(root[v])];
     }
+  }
+  plan.bytes = memory.bytes;
+  return plan;
+}
+
+std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
+                                          std::shared_ptr<PreparedConstants> prepared) {
+  auto plan = std::make_shared<Plan>();
+  plan->graph_ = std::move(graph);
+  plan->prepared_ = std::move(prepared);
+  const Graph& g = plan->graph_;
+  plan->buffers_ = plan_buffers(g);
+  const auto constant = [&](ValueId v) {
+    const Value& value = g.value(v);
+    BufferPlan::Slot& slot = plan->buffers_.slots[index(v)];
+    if (slot.where == BufferPlan::Where::kConstant) return plan->constants_[slot.offset];
+    Tensor t = value.constant;
+    if (t.dtype() != value.dtype) {
+      const auto convert = [&]() -> std::shared_ptr<const void> {
+        return std::make_shared<Tensor>(value.constant.to(value.dtype));
+      };
+      const auto held =
+          plan->prepared_
+              ? plan->prepared_->get(value.constant, "as " + std::string(name_of(value.dtype)), convert)
+              : convert();
+      plan->keep_.push_back(held);
+      t = *static_cast<const Tensor*>(held.get());
+    }
+    slot = {BufferPlan::Where::kConstant, plan->constants_.size()};
+    plan->constants_.push_back(t);
+    plan->constant_bytes_ += t.bytes();
+    return t;
+  };
+  std::size_t scratch = 0;
+  for (NodeId n = 0; n < static_cast<NodeId>(g.nodes().size()); ++n) {
+    const Node& node = g.node(n);
+    std::vector<Tensor> constants;
+    for (const ValueId v : node.inputs) constants.push_back(g.is_constant(v) ? constant(v) : Tensor());
+    if (node.op->traits.view && !g.is_constant(node.inputs[0])) continue;
+    const PrepareFn prepare = backend.find(node.op->name);
+    if (prepare == nullptr) {
+      fail_unsupported("node ", node.name, ": the operator '", node.op->name, "' has no kernel on ", backend.name());
+    }
+    std::vector<char> read;
+    Compiled compiled;
+    compiled.in = node.inputs;
+    compiled.node = n;
+    for (const ValueId v : node.outputs) {
+      read.push_back(plan->buffers_.read[index(v)]);
+      compiled.out.push_back(read.back() != 0 ? v : kNoValue);
+    }
+    try {
+      compiled.step = prepare(PrepareCtx(g, node, std::move(constants), std::move(read), plan->prepared_.get()));
+    } catch (const Error& e) {
+      throw Error(e.kind(), "node " + node.name + ": " + e.what());
+    }
+    scratch = std::max(scratch, compiled.step.scratch_bytes);
+    plan->steps_.push_back(std::move(compiled));
   }
   for (const ValueId v : g.outputs()) {
     if (g.is_constant(v)) (void)constant(v);
   }
-  plan->scratch_offset_ = memory.bytes;
-  plan->arena_bytes_ = memory.bytes + (scratch.empty() ? 0 : *std::max_element(scratch.begin(), scratch.end()));
+  plan->scratch_offset_ = plan->buffers_.bytes;
+  plan->arena_bytes_ = plan->buffers_.bytes + scratch;
   return plan;
 }
 
@@ -175,12 +182,14 @@ void PlanRun::bind(std::size_t input, const Tensor& tensor) {
 
 void* PlanRun::address(ValueId v) const {
   if (v == kNoValue) return nullptr;
-  const Plan::Slot& slot = plan_->slots_[index(v)];
+  const BufferPlan::Slot& slot = plan_->buffers_.slots[index(v)];
   switch (slot.where) {
-    case Plan::Where::kInput: return const_cast<void*>(bound_[slot.offset].raw());
-    case Plan::Where::kConstant: return const_cast<void*>(plan_->constants_[slot.offset].raw());
-    default: return static_cast<std::byte*>(const_cast<void*>(arena_.raw())) + slot.offset;
+    case BufferPlan::Where::kInput: return const_cast<void*>(bound_[slot.offset].raw());
+    case BufferPlan::Where::kConstant: return const_cast<void*>(plan_->constants_[slot.offset].raw());
+    case BufferPlan::Where::kArena: return static_cast<std::byte*>(const_cast<void*>(arena_.raw())) + slot.offset;
+    case BufferPlan::Where::kUnused: break;
   }
+  fail_internal("a step reads value ", v, ", which has no memory");
 }
 
 void PlanRun::execute() {

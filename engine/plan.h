@@ -10,6 +10,19 @@
 
 namespace onnxray {
 
+// Where every value of a graph lives: the part of compiling that needs no kernels.
+struct BufferPlan {
+  enum class Where : std::uint8_t { kArena, kInput, kConstant, kUnused };
+  struct Slot {
+    Where where = Where::kUnused;
+    std::size_t offset = 0;  // arena offset, or index into the graph's inputs; constants are numbered by the plan
+  };
+  std::vector<Slot> slots;  // per value
+  std::vector<char> read;   // per value: whether anybody reads it
+  std::size_t bytes = 0;
+};
+[[nodiscard]] BufferPlan plan_buffers(const Graph& g);
+
 class Plan {
  public:
   // Compiles every node (which must be live) in order. Throws kUnsupported naming a node without a kernel.
@@ -23,11 +36,6 @@ class Plan {
 
  private:
   friend class PlanRun;
-  enum class Where : std::uint8_t { kArena, kInput, kConstant };
-  struct Slot {
-    Where where = Where::kArena;
-    std::size_t offset = 0;  // arena offset, index into inputs, or index into constants_
-  };
   struct Compiled {
     Step step;
     std::vector<ValueId> in, out;  // kNoValue: absent or unread
@@ -35,7 +43,7 @@ class Plan {
   };
 
   Graph graph_;
-  std::vector<Slot> slots_;  // per value
+  BufferPlan buffers_;
   std::vector<Compiled> steps_;
   std::vector<Tensor> constants_;
   std::shared_ptr<PreparedConstants> prepared_;

@@ -1,0 +1,121 @@
+#include "algorithms/attribution.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "algorithms/session.h"
+
+namespace onnxray {
+namespace {
+
+class RangeCheck final : public OptionVisitor {
+ public:
+  void operator()(const OptionInfo&, bool&) override {}
+  void operator()(const OptionInfo& info, std::int64_t& field) override { range(info, static_cast<double>(field)); }
+  void operator()(const OptionInfo& info, double& field) override { range(info, field); }
+  void operator()(const OptionInfo& info, std::string& field) override {
+    if (info.choices.empty()) return;
+    std::string known;
+    for (const std::string& c : info.choices) {
+      if (c == field) return;
+      known += (known.empty() ? "" : ", ") + c;
+    }
+    fail("option ", info.name, " is '", field, "', expected one of: ", known);
+  }
+  void operator()(const OptionInfo& info, std::vector<std::vector<std::int64_t>>& field) override {
+    for (const auto& list : field) {
+      for (const std::int64_t v : list) range(info, static_cast<double>(v));
+    }
+  }
+  void operator()(const OptionInfo& info, Baselines& field) override {
+    ONNXRAY_CHECK(std::isfinite(field.constant), "option ", info.name, " is not a finite number");
+    for (const auto& [name, t] : field.tensors) {
+      for (const double v : t.to_doubles()) {
+        ONNXRAY_CHECK(std::isfinite(v), "the baseline for '", name, "' holds a NaN or an infinity");
+      }
+    }
+  }
+
+ private:
+  static void range(const OptionInfo& info, double v) {
+    ONNXRAY_CHECK(v >= info.lo && v <= info.hi, "option ", info.name, " is ", v, ", expected ", info.lo, " to ", info.hi);
+  }
+};
+
+// The slice of a per-example thing for example e, when there is one entry per example.
+Request example_of(const Model& model, const Request& request, std::int64_t e, std::int64_t examples) {
+  Request one = request;
+  for (const ValueInfo& in : model.inputs()) {
+    const auto it = request.inputs.find(in.name);
+    if (it == request.inputs.end()) continue;
+    const Model::RowShape shape = model.row_shape(in, it->second);
+    if (!shape.carries_rows || shape.rows != examples) continue;
+    const std::int64_t unit = shape.one_row[0];
+    one.inputs[in.name] = it->second.rows(e * unit, (e + 1) * unit);
+  }
+  for (Scalar& s : one.to) {
+    for (Term& t : s.terms) {
+      if (t.index.size() > 1) t.index = {t.index.at(static_cast<std::size_t>(e))};
+    }
+  }
+  return one;
+}
+
+}  // namespace
+
+void check_options(Method& method) {
+  RangeCheck check;
+  method.visit_options(check);
+}
+
+Attribution run_by_rows(const Model& model, const Request& request,
+                        const std::function<Attribution(const Request&)>& one) {
+  std::int64_t examples = 1;
+  for (const ValueInfo& in : model.inputs()) {
+    const auto it = request.inputs.find(in.name);
+    if (it != request.inputs.end()) examples = std::max(examples, model.row_shape(in, it->second).rows);
+  }
+  if (examples == 1) return one(request);
+  bool batched = false;
+  std::string why;
+  try {
+    const Session probe(model, request, false);
+    batched = probe.batched();
+  } catch (const Error& e) {
+    // Shapes that depend on contents: the graph of one example does not serve another.
+    if (e.kind() != ErrorKind::kUnsupported) throw;
+    why = e.what();
+  }
+  if (batched) return one(request);
+  for (const Scalar& s : request.to) {
+    for (const Term& t : s.terms) {
+      ONNXRAY_CHECK(t.index.size() <= 1 || static_cast<std::int64_t>(t.index.size()) == examples, "got ",
+                    t.index.size(), " targets for ", examples, " examples");
+    }
+  }
+  Attribution all;
+  std::map<std::string, std::vector<Tensor>> parts;
+  for (std::int64_t e = 0; e < examples; ++e) {
+    const Request single = example_of(model, request, e, examples);
+    Attribution a = one(single);
+    for (const auto& [name, t] : a.attributions) parts[name].push_back(t);
+    const auto append = [](std::vector<double>& to, const std::vector<double>& from) {
+      to.insert(to.end(), from.begin(), from.end());
+    };
+    append(all.values, a.values);
+    append(all.baseline_values, a.baseline_values);
+    append(all.delta, a.delta);
+    if (e == 0) all.report = a.report;
+    if (e > 0) {
+      all.report.rows += a.report.rows;
+      all.report.seconds += a.report.seconds;
+      all.report.peak_bytes = std::max(all.report.peak_bytes, a.report.peak_bytes);
+    }
+  }
+  for (const auto& [name, list] : parts) all.attributions[name] = stack_rows(list);
+  all.report.batched = false;
+  if (!why.empty()) all.report.notices.push_back("examples run one at a time: " + why);
+  return all;
+}
+
+}  // namespace onnxray

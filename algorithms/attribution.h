@@ -1,0 +1,61 @@
+// What attribution methods give back, and the base that the registry stores them as.
+//
+//   auto map = attribute(model, IntegratedGradients{.n_steps = 50}, {.inputs = {{"x", image}}, .to = {output(281)}});
+//   map.attributions.at("x");  map.delta;
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/options.h"
+#include "algorithms/request.h"
+
+namespace onnxray {
+
+struct Attribution {
+  // By value name: [examples * scalars, one row's dims...] in float64, scalars innermost (one scalar: [examples, ...]).
+  NamedTensors attributions;
+  std::vector<double> values;  // the scalar at the input, per example and scalar
+  std::vector<double> baseline_values;  // the scalar at the baseline, where the method has one
+  // Completeness error per example and scalar, sum(attributions) - (F(x) - F(x')); empty where none is claimed.
+  std::vector<double> delta;
+  ComputeReport report;
+};
+
+// A method with its options, as the registry, the command line and the bindings handle it.
+class Method {
+ public:
+  virtual ~Method() = default;
+  virtual void visit_options(OptionVisitor& visitor) = 0;
+  [[nodiscard]] virtual Attribution run(const Model& model, const Request& request) const = 0;
+};
+
+struct MethodInfo {
+  std::string name;         // kebab case, as on the command line
+  std::string title;        // "Integrated Gradients"
+  std::string paper;        // authors, title, year
+  std::string formula;      // one line of plain text
+  bool needs_baseline = false;
+  bool stochastic = false;
+  bool completeness = false;    // claims sum(attributions) = F(x) - F(x')
+  bool mixes_examples = false;  // an example's result depends on the others
+  std::string from, to;         // what is supported
+  std::unique_ptr<Method> (*make)() = nullptr;
+};
+
+// All methods, in the order of the documentation.
+[[nodiscard]] const std::vector<MethodInfo>& methods();
+// Throws kBadInput listing the known names.
+[[nodiscard]] const MethodInfo& method(const std::string& name);
+
+// Checks the options' ranges and runs the method; a request whose rows mix is split into single examples.
+template <class Options>
+[[nodiscard]] Attribution attribute(const Model& model, const Options& options, const Request& request);
+
+// Runs `one` on the whole request, or example by example when rows cannot be batched, and joins the results.
+[[nodiscard]] Attribution run_by_rows(const Model& model, const Request& request,
+                                      const std::function<Attribution(const Request&)>& one);
+// Throws kBadInput naming an option that is out of range.
+void check_options(Method& method);
+
+}  // namespace onnxray

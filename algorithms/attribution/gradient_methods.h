@@ -1,0 +1,21 @@
+// Methods that read the gradient at the input once.
+#pragma once
+#include "algorithms/attribution.h"
+
+namespace onnxray {
+
+// |dF/dx| or dF/dx. Simonyan, Vedaldi, Zisserman, "Deep Inside Convolutional Networks", 2013.
+struct Saliency {
+  bool abs = true;
+  void visit(OptionVisitor& v) { v({.name = "abs", .description = "absolute value of the gradient"}, abs); }
+};
+
+// x * dF/dx. Shrikumar et al., "Not Just a Black Box", 2016.
+struct InputXGradient {
+  void visit(OptionVisitor&) {}
+};
+
+Attribution run_method(const Model& model, const Saliency& options, const Request& request);
+Attribution run_method(const Model& model, const InputXGradient& options, const Request& request);
+
+}  // namespace onnxray

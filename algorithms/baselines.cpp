@@ -1,0 +1,95 @@
+#include "algorithms/baselines.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace onnxray {
+
+Tensor gaussian_blur(const Tensor& images, double sigma) {
+  ONNXRAY_CHECK(images.rank() >= 2, "blur needs images [..., H, W], got shape ", to_string(images.dims()));
+  const std::int64_t h = images.dims()[images.rank() - 2], w = images.dims()[images.rank() - 1];
+  if (sigma <= 0) sigma = static_cast<double>(std::max(h, w)) / 10;
+  const auto radius = static_cast<std::int64_t>(std::ceil(3 * sigma));
+  std::vector<double> kernel;
+  double sum = 0;
+  for (std::int64_t d = -radius; d <= radius; ++d) {
+    kernel.push_back(std::exp(-static_cast<double>(d * d) / (2 * sigma * sigma)));
+    sum += kernel.back();
+  }
+  for (double& k : kernel) k /= sum;
+  Tensor out = Tensor(DType::f64, images.dims());
+  const std::vector<double> in = images.to_doubles();
+  const auto result = out.mutable_data<double>();
+  std::vector<double> rows(static_cast<std::size_t>(h * w));
+  const auto at = [w](std::int64_t y, std::int64_t x) { return static_cast<std::size_t>(y * w + x); };
+  const std::int64_t planes = h * w == 0 ? 0 : images.size() / (h * w);
+  for (std::int64_t p = 0; p < planes; ++p) {
+    const double* plane = in.data() + p * h * w;
+    double* to = result.data() + p * h * w;
+    for (std::int64_t y = 0; y < h; ++y) {
+      for (std::int64_t x = 0; x < w; ++x) {
+        double v = 0;
+        for (std::int64_t d = -radius; d <= radius; ++d) {
+          v += kernel[static_cast<std::size_t>(d + radius)] * plane[at(y, std::clamp<std::int64_t>(x + d, 0, w - 1))];
+        }
+        rows[at(y, x)] = v;
+      }
+    }
+    for (std::int64_t y = 0; y < h; ++y) {
+      for (std::int64_t x = 0; x < w; ++x) {
+        double v = 0;
+        for (std::int64_t d = -radius; d <= radius; ++d) {
+          v += kernel[static_cast<std::size_t>(d + radius)] * rows[at(std::clamp<std::int64_t>(y + d, 0, h - 1), x)];
+        }
+        to[at(y, x)] = v;
+      }
+    }
+  }
+  return out;
+}
+
+std::vector<Tensor> make_baselines(const Session& session, const Baselines& baselines) {
+  std::vector<Tensor> out;
+  for (const auto& [name, t] : baselines.tensors) {
+    const bool known = std::any_of(session.vary().begin(), session.vary().end(),
+                                   [&, n = name](const CutValue& c) { return c.name == n; });
+    ONNXRAY_CHECK(known, "baseline for '", name, "', which is not varied");
+  }
+  for (const CutValue& c : session.vary()) {
+    Dims dims = c.row_dims;
+    dims.insert(dims.begin(), 1);
+    switch (baselines.kind) {
+      case Baselines::Kind::kConstant: out.push_back(Tensor::full(DType::f64, dims, baselines.constant)); break;
+      case Baselines::Kind::kBlur: out.push_back(gaussian_blur(c.actual, baselines.blur_sigma)); break;
+      case Baselines::Kind::kTensors: {
+        const auto it = baselines.tensors.find(c.name);
+        if (it == baselines.tensors.end()) {
+          out.push_back(Tensor::zeros(DType::f64, dims));
+          break;
+        }
+        Tensor t = it->second.to(DType::f64);
+        if (t.size() == 1 && t.rank() <= 1 && count_of(dims) != 1) {
+          out.push_back(Tensor::full(DType::f64, dims, t.to_doubles()[0]));
+          break;
+        }
+        if (t.dims() == c.row_dims) t = t.reshaped(dims);
+        Dims many = dims;
+        many[0] = session.examples();
+        ONNXRAY_CHECK(t.dims() == dims || t.dims() == many, "the baseline for '", c.name, "' has shape ",
+                      to_string(it->second.dims()), ", expected ", to_string(dims), " or ", to_string(many));
+        out.push_back(t);
+        break;
+      }
+    }
+  }
+  // One row count for all, so that one index serves them.
+  const bool any_many = std::any_of(out.begin(), out.end(), [](const Tensor& t) { return t.dims()[0] != 1; });
+  for (Tensor& t : out) {
+    if (any_many && t.dims()[0] == 1) {
+      t = stack_rows(std::vector<Tensor>(static_cast<std::size_t>(session.examples()), t));
+    }
+  }
+  return out;
+}
+
+}  // namespace onnxray

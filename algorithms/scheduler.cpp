@@ -1,0 +1,53 @@
+#include "algorithms/scheduler.h"
+
+#include <algorithm>
+
+namespace onnxray {
+namespace {
+double seconds_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+}
+}  // namespace
+
+Scheduler::Scheduler(const ComputeOptions& options, std::string phase, std::int64_t total)
+    : options_(options), start_(std::chrono::steady_clock::now()), first_row_(start_) {
+  progress_.phase = std::move(phase);
+  progress_.total = total;
+}
+
+void Scheduler::run(RowProgram& program, std::int64_t count, const std::function<Row(std::int64_t)>& make,
+                    const std::function<void(std::int64_t, std::int64_t)>& absorb,
+                    const std::function<std::vector<Tensor>(std::int64_t, std::int64_t)>& masks) {
+  if (progress_.done == 0) first_row_ = std::chrono::steady_clock::now();
+  chunk_ = std::max(chunk_, program.chunk());
+  peak_ = std::max(peak_, program.peak_bytes());
+  std::vector<Row> rows;
+  for (std::int64_t first = 0; first < count; first += program.chunk()) {
+    const std::int64_t n = std::min(program.chunk(), count - first);
+    rows.clear();
+    for (std::int64_t k = first; k < first + n; ++k) rows.push_back(make(k));
+    program.run(rows, masks ? masks(first, n) : std::vector<Tensor>());
+    absorb(first, n);
+    tick(n);
+  }
+}
+
+void Scheduler::tick(std::int64_t rows) {
+  progress_.done += rows;
+  if (!options_.progress) return;
+  progress_.seconds = seconds_since(start_);
+  const double running = seconds_since(first_row_);
+  progress_.remaining_seconds =
+      running / static_cast<double>(progress_.done) * static_cast<double>(progress_.total - progress_.done);
+  if (!options_.progress(progress_)) throw Error(ErrorKind::kCancelled, progress_.phase + ": cancelled");
+}
+
+void Scheduler::report(ComputeReport& out) const {
+  out.rows = progress_.done;
+  out.chunk = chunk_;
+  out.seconds = seconds_since(start_);
+  out.setup_seconds = std::chrono::duration<double>(first_row_ - start_).count();
+  out.peak_bytes = peak_;
+}
+
+}  // namespace onnxray

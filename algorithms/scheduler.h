@@ -1,0 +1,35 @@
+// The one scheduler: pushes rows through a RowProgram chunk by chunk in key order, reports exact progress, cancels.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "algorithms/row_program.h"
+
+namespace onnxray {
+
+class Scheduler {
+ public:
+  // total: rows of all programs that will run.
+  Scheduler(const ComputeOptions& options, std::string phase, std::int64_t total);
+
+  // Calls make(k) for every row 0..count-1 and absorb(first, rows) after each chunk. kMask programs also get their masks
+  // through `masks(first, rows)`.
+  void run(RowProgram& program, std::int64_t count, const std::function<Row(std::int64_t)>& make,
+           const std::function<void(std::int64_t first, std::int64_t rows)>& absorb,
+           const std::function<std::vector<Tensor>(std::int64_t first, std::int64_t rows)>& masks = nullptr);
+
+  // Fills rows, chunk, seconds and peak memory.
+  void report(ComputeReport& out) const;
+
+ private:
+  void tick(std::int64_t rows);
+
+  const ComputeOptions& options_;
+  Progress progress_;
+  std::chrono::steady_clock::time_point start_, first_row_;
+  std::int64_t chunk_ = 0;
+  std::size_t peak_ = 0;
+};
+
+}  // namespace onnxray

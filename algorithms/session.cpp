@@ -1,0 +1,402 @@
+#include "algorithms/session.h"
+
+#include <algorithm>
+#include <set>
+
+#include "engine/op.h"
+
+namespace onnxray {
+namespace {
+
+std::size_t index_of(ValueId v) { return static_cast<std::size_t>(v); }
+
+ValueId find_value(const Graph& g, const std::string& name, const char* role) {
+  const ValueId v = g.find(name);
+  ONNXRAY_CHECK(v != kNoValue, role, " '", name, "': the model has no value of that name (`onnxray info` lists them)");
+  return v;
+}
+
+// Row maps of all values of a one-row graph, or none if the rows cannot be batched.
+std::optional<std::vector<RowMap>> row_maps(const Graph& g, std::string& mixed) {
+  Batched probe = batch_rows(g, 2);
+  if (!probe.graph) {
+    mixed = probe.mixed;
+    return std::nullopt;
+  }
+  std::vector<RowMap> maps(g.value_count());
+  for (std::size_t v = 0; v < maps.size(); ++v) {
+    if (probe.values[v] != kNoValue) maps[v] = probe.graph->value(probe.values[v]).rows;
+  }
+  return maps;
+}
+
+std::int64_t flat_position(const Dims& dims, const std::vector<std::int64_t>& index, const std::string& what) {
+  const auto refuse = [&](const char* why) {
+    fail("index ", to_string(index), " of '", what, "' ", why, " (one row has shape ", to_string(dims), ")");
+  };
+  if (index.size() != dims.size()) refuse("has another number of dimensions");
+  std::int64_t flat = 0;
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    const std::int64_t k = index[i] < 0 ? index[i] + dims[i] : index[i];
+    if (k < 0 || k >= dims[i]) refuse("is out of range");
+    flat = flat * dims[i] + k;
+  }
+  return flat;
+}
+
+}  // namespace
+
+Dims row_dims_of(const Dims& one_row, const RowMap& rows) {
+  if (!rows.is_rows()) return one_row;
+  Dims d = one_row;
+  const auto axis = static_cast<std::size_t>(rows.axis);
+  if (rows.inner == 1) {
+    d.erase(d.begin() + rows.axis);
+    return d;
+  }
+  // [a, inner, b] -> [inner, a, b]: the row's blocks come first.
+  d.erase(d.begin() + rows.axis);
+  d.insert(d.begin(), one_row[axis]);
+  return d;
+}
+
+ValueId rows_first(Builder& b, ValueId v, const RowMap& rows, bool batched) {
+  const Dims dims = b.dims(v);
+  if (!batched) {
+    Dims out = rows.is_rows() ? row_dims_of(dims, rows) : dims;
+    out.insert(out.begin(), 1);
+    if (rows.is_rows() && rows.axis != 0) {
+      // One row: moving the row axis (extent inner) to the front.
+      std::vector<std::int64_t> perm{rows.axis};
+      for (std::int64_t i = 0; i < static_cast<std::int64_t>(dims.size()); ++i) {
+        if (i != rows.axis) perm.push_back(i);
+      }
+      v = b.transpose(v, perm);
+    }
+    return b.reshape(v, out);
+  }
+  ONNXRAY_ASSERT(rows.is_rows(), "rows_first of a row-constant value");
+  if (rows.axis != 0) {
+    std::vector<std::int64_t> perm{rows.axis};
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(dims.size()); ++i) {
+      if (i != rows.axis) perm.push_back(i);
+    }
+    v = b.transpose(v, perm);
+    b.graph.value(v).rows = RowMap::rows(0, rows.inner);
+  }
+  if (rows.inner == 1) return v;
+  Dims d = b.dims(v);
+  d[0] /= rows.inner;
+  d.insert(d.begin() + 1, rows.inner);
+  v = b.reshape(v, d);
+  b.graph.value(v).rows = RowMap::rows(0);
+  return v;
+}
+
+ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap& rows, bool batched) {
+  const std::int64_t count = b.dims(v)[0];
+  Dims moved = one_row;  // the row axis in front
+  std::vector<std::int64_t> perm;
+  if (rows.is_rows()) {
+    const auto axis = static_cast<std::size_t>(rows.axis);
+    moved.erase(moved.begin() + rows.axis);
+    moved.insert(moved.begin(), one_row[axis] * (batched ? count : 1));
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(one_row.size()); ++i) {
+      perm.push_back(i < rows.axis ? i + 1 : (i == rows.axis ? 0 : i));
+    }
+    return b.transpose(b.reshape(v, moved), perm);
+  }
+  ONNXRAY_ASSERT(!batched, "from_rows_first of a row-constant value");
+  return b.reshape(v, one_row);
+}
+
+std::string before_softmax(const Graph& canonical, const std::string& value) {
+  const ValueId v = canonical.find(value);
+  if (v == kNoValue) return value;
+  const Node* node = canonical.producer(v);
+  while (node != nullptr && (node->op->traits.view)) node = canonical.producer(node->inputs[0]);
+  if (node == nullptr || node->op->name != "softmax") return value;
+  const std::string& name = canonical.value(node->inputs[0]).name;
+  return name.empty() ? value : name;
+}
+
+Session::Session(const Model& model, const Request& request, bool cut_at_from)
+    : model_(model), request_(request), precision_(request.compute.precision) {
+  if (precision_ == Precision::kDeclared) precision_ = model.default_precision();
+
+  // Inputs: shapes for one row, and how many rows there are.
+  Specialisation spec;
+  std::map<std::string, Model::RowShape> shapes;
+  for (const ValueInfo& in : model.inputs()) {
+    const auto it = request.inputs.find(in.name);
+    ONNXRAY_CHECK(it != request.inputs.end(), "input '", in.name, "' (", name_of(in.dtype), in.shape_text(),
+                  ") was not given");
+    const Tensor& t = it->second;
+    ONNXRAY_CHECK(is_float(in.dtype) ? is_float(t.dtype()) : t.dtype() == in.dtype, "input '", in.name, "' is ",
+                  name_of(t.dtype()), ", expected ", name_of(in.dtype));
+    if (is_float(in.dtype)) {
+      for (const double x : t.to_doubles()) {
+        if (!(x - x == 0)) throw Error(ErrorKind::kNonFinite, "input '" + in.name + "' holds a NaN or an infinity");
+      }
+    }
+    shapes[in.name] = model.row_shape(in, t);
+    examples_ = std::max(examples_, shapes[in.name].rows);
+  }
+  for (const auto& [name, t] : request.inputs) {
+    ONNXRAY_CHECK(shapes.contains(name), "the model has no input '", name, "'");
+  }
+  for (auto& [name, shape] : shapes) {
+    const Tensor& t = request.inputs.at(name);
+    ONNXRAY_CHECK(!shape.carries_rows || shape.rows == examples_ || shape.rows == 1, "input '", name, "' has ",
+                  shape.rows, " rows, another input has ", examples_);
+    spec.dims[name] = shape.one_row;
+    const bool carries = shape.carries_rows && shape.rows == examples_;
+    if (carries) spec.rows[name] = RowMap::rows(0, shape.one_row.empty() ? 1 : shape.one_row[0]);
+    inputs_[name] = t;
+    if (examples_ == 1) spec.data[name] = t;
+  }
+  const auto canonical = model.canonical(spec);
+  const Graph& g = canonical->graph;
+  if (canonical->depends_on_data) {
+    notices_.push_back("shapes depend on the input's contents (first at " + canonical->first_data_dependence +
+                       "): the graph for the given input serves every row");
+  }
+  resolve_targets(g);
+
+  // Values: varied, read, asked.
+  std::vector<std::string> from = request.from;
+  std::vector<std::string> float_inputs;
+  for (const ValueInfo& in : model.inputs()) {
+    if (is_float(in.dtype)) float_inputs.push_back(in.name);
+  }
+  if (from.empty()) from = float_inputs;
+  ONNXRAY_CHECK(!from.empty(), "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
+                "the output of its embedding lookup");
+  const std::vector<std::string> vary = cut_at_from ? from : float_inputs;
+  std::vector<ValueId> named;
+  for (const auto* list : {&vary, &from}) {
+    for (const std::string& name : *list) named.push_back(find_value(g, name, "from"));
+  }
+  for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
+  for (const std::string& name : from) {
+    const DType t = g.value(g.find(name)).dtype;
+    ONNXRAY_CHECK(is_float(t), "from '", name, "' is ", name_of(t), ": only float values can be attributed to");
+  }
+  whole_ = prepare_forward(extract(g, {}, named), precision_, model.evaluator());
+  const std::vector<ValueId> outs = whole_.outputs();
+  const std::vector<ValueId> vary_ids(outs.begin(), outs.begin() + static_cast<std::ptrdiff_t>(vary.size()));
+  const std::vector<ValueId> from_ids(outs.begin() + static_cast<std::ptrdiff_t>(vary.size()),
+                                      outs.begin() + static_cast<std::ptrdiff_t>(vary.size() + from.size()));
+  const std::vector<ValueId> to_ids(outs.begin() + static_cast<std::ptrdiff_t>(vary.size() + from.size()), outs.end());
+
+  std::string mixed;
+  auto maps = row_maps(whole_, mixed);
+  if (!maps) {
+    batched_ = false;
+    maps = std::vector<RowMap>(whole_.value_count());
+    for (const ValueId v : whole_.inputs()) (*maps)[index_of(v)] = whole_.value(v).rows;
+    notices_.push_back("rows run one at a time: they mix at " + mixed);
+  }
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    ONNXRAY_CHECK(!whole_.is_constant(from_ids[i]), "from '", from[i], "' is a constant of the model");
+  }
+
+  // What is computed from the varied values, and what the part behind the cut reads besides them.
+  std::vector<char> downstream(whole_.value_count(), 0);
+  for (const ValueId v : vary_ids) downstream[index_of(v)] = 1;
+  for (const Node& node : whole_.nodes()) {
+    bool after = false;
+    for (const ValueId v : node.inputs) after = after || (v != kNoValue && downstream[index_of(v)] != 0);
+    for (const ValueId v : node.outputs) downstream[index_of(v)] |= static_cast<char>(after);
+  }
+  for (std::size_t i = 0; i < to_ids.size(); ++i) {
+    bool any = downstream[index_of(to_ids[i])] != 0;
+    ONNXRAY_CHECK(any, "'", targets_[i].value, "' does not depend on ",
+                  from.size() == 1 ? "'" + from[0] + "'" : std::string("the values to attribute to"));
+  }
+  std::vector<char> live(whole_.value_count(), 0), is_cut(whole_.value_count(), 0);
+  for (const ValueId v : vary_ids) is_cut[index_of(v)] = 1;
+  for (const ValueId v : to_ids) live[index_of(v)] = 1;
+  for (const ValueId v : from_ids) live[index_of(v)] = 1;
+  std::vector<ValueId> held;
+  std::vector<char> is_held(whole_.value_count(), 0);
+  const auto hold = [&](ValueId v) {
+    if (is_held[index_of(v)] == 0 && is_cut[index_of(v)] == 0) held.push_back(v);
+    is_held[index_of(v)] = 1;
+  };
+  for (std::size_t n = whole_.nodes().size(); n-- > 0;) {
+    const Node& node = whole_.nodes()[n];
+    bool needed = false;
+    for (const ValueId v : node.outputs) {
+      needed = needed || (live[index_of(v)] != 0 && is_cut[index_of(v)] == 0 && downstream[index_of(v)] != 0);
+    }
+    if (!needed) continue;
+    for (const ValueId v : node.inputs) {
+      if (v == kNoValue || whole_.is_constant(v)) continue;
+      if (downstream[index_of(v)] != 0) live[index_of(v)] = 1;
+      else hold(v);
+    }
+  }
+  std::sort(held.begin(), held.end());
+
+  const auto describe = [&](ValueId v, const std::string& name) {
+    CutValue c;
+    c.name = name;
+    c.dtype = whole_.value(v).dtype;
+    c.one_row = whole_.value(v).dims;
+    c.rows = (*maps)[index_of(v)];
+    c.row_dims = row_dims_of(c.one_row, c.rows);
+    return c;
+  };
+  for (std::size_t i = 0; i < vary.size(); ++i) vary_.push_back(describe(vary_ids[i], vary[i]));
+  for (const ValueId v : held) held_.push_back(describe(v, whole_.label(v)));
+  for (std::size_t i = 0; i < from.size(); ++i) from_.push_back(describe(from_ids[i], from[i]));
+  for (const CutValue& c : vary_) {
+    ONNXRAY_CHECK(!batched_ || c.rows.is_rows(), "'", c.name, "' does not carry rows");
+  }
+  if (!batched_ && examples_ > 1) return;  // the caller splits the request into single examples
+
+  // The suffix; names of unnamed held values are their labels, unique in the graph.
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (whole_.value(held[i]).name.empty()) whole_.set_name(held[i], whole_.label(held[i]));
+  }
+  std::vector<ValueId> cut = vary_ids, asked = to_ids;
+  cut.insert(cut.end(), held.begin(), held.end());
+  asked.insert(asked.end(), from_ids.begin(), from_ids.end());
+  for (std::size_t v = 0; v < maps->size(); ++v) whole_.value(static_cast<ValueId>(v)).rows = (*maps)[v];
+  suffix_ = prepare_suffix(extract(whole_, cut, asked), model.evaluator());
+  ONNXRAY_ASSERT(suffix_.inputs().size() == cut.size(), "the suffix reads values that were not cut");
+
+  make_seeds(whole_, *maps);
+  for (CutValue& c : vary_) c.actual = run_prefix(c.name, c);
+  for (CutValue& c : held_) c.actual = run_prefix(c.name, c);
+  for (std::size_t i = 0; i < from_.size(); ++i) {
+    if (cut_at_from) from_[i].actual = vary_[i].actual;
+  }
+  if (!canonical->depends_on_data) {
+    key_ = detail::concat("p", static_cast<int>(precision_));
+    for (const auto& [name, dims] : spec.dims) key_ += "|" + name + to_string(dims);
+    for (const auto& [name, rows] : spec.rows) key_ += "|" + name;
+    for (const CutValue& c : vary_) key_ += "|vary " + c.name;
+    for (const CutValue& c : from_) key_ += "|from " + c.name;
+    for (const Target& t : targets_) key_ += (t.log_probability ? "|log " : "|to ") + t.value;
+  }
+}
+
+void Session::resolve_targets(const Graph& canonical) {
+  to_ = request_.to;
+  if (to_.empty()) to_.push_back(Scalar{{Term{}}, ""});
+  const std::string output = model_.outputs().at(0).name;
+  for (Scalar& s : to_) {
+    for (Term& t : s.terms) {
+      if (t.value.empty()) {
+        t.value = before_softmax(canonical, output);
+        if (t.value != output) {
+          const std::string text = "the output is a Softmax: explaining its input '" + t.value + "'";
+          if (std::find(notices_.begin(), notices_.end(), text) == notices_.end()) notices_.push_back(text);
+        }
+      }
+      const bool known = std::any_of(targets_.begin(), targets_.end(), [&](const Target& x) {
+        return x.value == t.value && x.log_probability == t.log_probability;
+      });
+      if (!known) targets_.push_back({t.value, t.log_probability, {}, {}});
+    }
+    if (s.text.empty() && !s.terms.empty()) s.text = s.terms[0].value;
+  }
+}
+
+void Session::make_seeds(const Graph& g, const std::vector<RowMap>& maps) {
+  const auto k = static_cast<std::int64_t>(to_.size());
+  for (Target& target : targets_) {
+    const ValueId v = find_value(g, target.value, "to");
+    const RowMap rows = maps[index_of(v)];
+    ONNXRAY_CHECK(is_float(g.value(v).dtype), "to '", target.value, "' is ", name_of(g.value(v).dtype),
+                  ", expected a float value");
+    ONNXRAY_CHECK(!batched_ || rows.is_rows(), "to '", target.value, "' does not carry rows");
+    target.row_dims = row_dims_of(g.value(v).dims, rows);
+    // A single row whose axis is unknown keeps it: [1, 1000] is indexed as [1000] all the same.
+    if (!batched_ && !rows.is_rows() && !target.row_dims.empty() && target.row_dims[0] == 1) {
+      target.row_dims.erase(target.row_dims.begin());
+    }
+    const std::int64_t size = count_of(target.row_dims);
+    Dims dims = target.row_dims;
+    dims.insert(dims.begin(), examples_ * k);
+    Tensor wide = Tensor::zeros(DType::f64, dims);
+    const auto out = wide.mutable_data<double>();
+    for (std::int64_t e = 0; e < examples_; ++e) {
+      for (std::int64_t s = 0; s < k; ++s) {
+        double* row = out.data() + (e * k + s) * size;
+        for (const Term& t : to_[static_cast<std::size_t>(s)].terms) {
+          if (t.value != target.value || t.log_probability != target.log_probability) continue;
+          if (t.mask.defined()) {
+            ONNXRAY_CHECK(t.mask.dims() == target.row_dims, "the mask for '", t.value, "' has shape ",
+                          to_string(t.mask.dims()), ", expected ", to_string(target.row_dims));
+            const auto m = t.mask.to_doubles();
+            for (std::int64_t i = 0; i < size; ++i) row[i] += t.coefficient * m[static_cast<std::size_t>(i)];
+          } else if (t.index.empty()) {
+            ONNXRAY_CHECK(size == 1, "'", t.value, "' has ", size, " elements per row (shape ",
+                          to_string(target.row_dims), "): say which one, e.g. ", t.value, ":0 or --target");
+            row[0] += t.coefficient;
+          } else {
+            ONNXRAY_CHECK(t.index.size() == 1 || static_cast<std::int64_t>(t.index.size()) == examples_, "got ",
+                          t.index.size(), " targets for ", examples_, " examples");
+            const auto& at = t.index[t.index.size() == 1 ? 0 : static_cast<std::size_t>(e)];
+            row[flat_position(target.row_dims, at, t.value)] += t.coefficient;
+          }
+        }
+      }
+    }
+    target.seeds = wide.to(float_type());
+  }
+}
+
+Tensor Session::run_prefix(const std::string& value, const CutValue& shape) const {
+  const bool shared = !shape.rows.is_rows();
+  Dims dims = shape.row_dims;
+  if (!shared || !batched_) dims.insert(dims.begin(), shared ? 1 : examples_);
+  const ValueId v = whole_.find(value);
+  ONNXRAY_ASSERT(v != kNoValue, value);
+  if (whole_.value(v).producer < 0) {
+    const Tensor& given = inputs_.at(value);
+    // Inputs carry rows on axis 0.
+    return given.to(shape.dtype).reshaped(shared && batched_ ? shape.one_row : dims);
+  }
+  // One example at a time: the prefix runs once.
+  const auto make = [&] {
+    Graph g = extract(whole_, {}, {v});
+    Rewriter rw(g);
+    for (const Node& node : g.nodes()) rw.copy(node);
+    const ValueId out = rows_first(rw.b, rw(g.outputs()[0]), shape.rows, false);
+    Graph h = rw.finish();
+    h.set_outputs({out});
+    return lower_for(model_.backend(), prepare_suffix(h, model_.evaluator()), model_.evaluator());
+  };
+  const auto plan = Plan::compile(make(), model_.backend(), model_.prepared());
+  PlanRun run(plan);
+  std::vector<Tensor> parts;
+  for (std::int64_t e = 0; e < (shared ? 1 : examples_); ++e) {
+    for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
+      const Value& in = plan->graph().value(plan->graph().inputs()[i]);
+      const Tensor& given = inputs_.at(in.name);
+      const bool carries = in.rows.is_rows() && examples_ > 1;
+      const std::int64_t unit = in.dims.empty() ? 1 : in.dims[0];
+      run.bind(i, carries ? given.rows(e * unit, (e + 1) * unit) : given);
+    }
+    run.execute();
+    parts.push_back(run.output(0));
+  }
+  const Tensor all = stack_rows(parts);
+  return shared && batched_ ? all.reshaped(shape.one_row) : all.reshaped(dims);
+}
+
+Tensor Session::actual_of(const std::string& value) const {
+  for (const CutValue& c : vary_) {
+    if (c.name == value) return c.actual;
+  }
+  for (const CutValue& c : from_) {
+    if (c.name == value) return run_prefix(value, c);
+  }
+  fail_internal("actual_of: ", value);
+}
+
+}  // namespace onnxray

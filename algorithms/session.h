@@ -1,0 +1,89 @@
+// Session: one request on one model, up to the point where methods differ. It finds the values, cuts the graph between
+// what varies and what is asked, runs the part before the cut once per example, and builds row programs for the rest.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/request.h"
+
+namespace onnxray {
+
+// A value at the cut, with its actual contents for every example, rows first: [E, one_row dims without the row axis].
+struct CutValue {
+  std::string name;
+  DType dtype = DType::f32;  // as computed
+  Dims one_row;              // in the graph, for one row
+  RowMap rows;               // how the graph carries its rows; none: shared by all examples
+  Dims row_dims;             // one row as users see it (rows first, row axis removed)
+  Tensor actual;             // [E, row_dims...], or [one_row...] when shared
+};
+
+class Session {
+ public:
+  // vary: values that the method replaces (empty: all float inputs). from: values that are read (gradients).
+  // `cut_at_from`: vary is `from` itself (integrated gradients, ablation of a layer).
+  Session(const Model& model, const Request& request, bool cut_at_from);
+
+  [[nodiscard]] std::int64_t examples() const { return examples_; }
+  [[nodiscard]] bool batched() const { return batched_; }
+  [[nodiscard]] Precision precision() const { return precision_; }
+  [[nodiscard]] DType float_type() const { return precision_ == Precision::kFloat64 ? DType::f64 : DType::f32; }
+  [[nodiscard]] const std::vector<CutValue>& vary() const { return vary_; }
+  [[nodiscard]] const std::vector<CutValue>& held() const { return held_; }
+  [[nodiscard]] const std::vector<CutValue>& from() const { return from_; }  // `actual` undefined unless from == vary
+  [[nodiscard]] const std::vector<Scalar>& to() const { return to_; }
+  // Seeds: for each `to` value, the weights whose product with the value is the scalar: [E * K, row_dims...], K = number
+  // of scalars, example major.
+  struct Target {
+    std::string value;
+    bool log_probability = false;
+    Dims row_dims;
+    Tensor seeds;
+  };
+  [[nodiscard]] const std::vector<Target>& targets() const { return targets_; }
+  [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
+  void notice(std::string text) { notices_.push_back(std::move(text)); }
+  [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] const Request& request() const { return request_; }
+
+  // The graph behind the cut for one row: inputs vary..., held...; outputs targets..., from....
+  [[nodiscard]] const Graph& suffix() const { return suffix_; }
+  // Identifies the suffix among all requests on the model; empty when it depends on data and must not be cached.
+  [[nodiscard]] const std::string& key() const { return key_; }
+
+  // Actual contents of a `from` value for every example: [E, row_dims...].
+  [[nodiscard]] Tensor actual_of(const std::string& value) const;
+
+ private:
+  Tensor run_prefix(const std::string& value, const CutValue& shape) const;
+  void resolve_targets(const Graph& canonical);
+  void make_seeds(const Graph& one_row, const std::vector<RowMap>& rows);
+
+  const Model& model_;
+  const Request& request_;
+  std::int64_t examples_ = 1;
+  bool batched_ = true;
+  Precision precision_;
+  std::vector<CutValue> vary_, held_, from_;
+  std::vector<Scalar> to_;
+  std::vector<Target> targets_;
+  std::vector<std::string> notices_;
+  Graph whole_;   // one row, from the model's inputs
+  Graph suffix_;
+  std::string key_;
+  std::vector<std::string> input_names_;  // of whole_, in order
+  NamedTensors inputs_;
+};
+
+// [row axis first, then the other dims; inner blocks follow the row]: how arrays are handed over.
+[[nodiscard]] ValueId rows_first(Builder& b, ValueId v, const RowMap& rows, bool batched);
+// The inverse, for a value whose dims at one row are `one_row`.
+[[nodiscard]] ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap& rows, bool batched);
+// dims of one row of a value as users see it.
+[[nodiscard]] Dims row_dims_of(const Dims& one_row, const RowMap& rows);
+
+// If the value is a Softmax's output, the Softmax's input; else the value itself.
+[[nodiscard]] std::string before_softmax(const Graph& canonical, const std::string& value);
+
+}  // namespace onnxray
