@@ -38,7 +38,8 @@ class RangeCheck final : public OptionVisitor {
 
  private:
   static void range(const OptionInfo& info, double v) {
-    ONNXRAY_CHECK(v >= info.lo && v <= info.hi, "option ", info.name, " is ", v, ", expected ", info.lo, " to ", info.hi);
+    ONNXRAY_CHECK(v >= info.lo && v <= info.hi, "option ", info.name, " is ", v, ", expected ", info.lo, " to ",
+                  info.hi);
   }
 };
 

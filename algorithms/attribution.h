@@ -15,7 +15,7 @@ namespace onnxray {
 struct Attribution {
   // By value name: [examples * scalars, one row's dims...] in float64, scalars innermost (one scalar: [examples, ...]).
   NamedTensors attributions;
-  std::vector<double> values;  // the scalar at the input, per example and scalar
+  std::vector<double> values;           // the scalar at the input, per example and scalar
   std::vector<double> baseline_values;  // the scalar at the baseline, where the method has one
   // Completeness error per example and scalar, sum(attributions) - (F(x) - F(x')); empty where none is claimed.
   std::vector<double> delta;
@@ -31,10 +31,10 @@ class Method {
 };
 
 struct MethodInfo {
-  std::string name;         // kebab case, as on the command line
-  std::string title;        // "Integrated Gradients"
-  std::string paper;        // authors, title, year
-  std::string formula;      // one line of plain text
+  std::string name;     // kebab case, as on the command line
+  std::string title;    // "Integrated Gradients"
+  std::string paper;    // authors, title, year
+  std::string formula;  // one line of plain text
   bool needs_baseline = false;
   bool stochastic = false;
   bool completeness = false;    // claims sum(attributions) = F(x) - F(x')

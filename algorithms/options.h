@@ -21,9 +21,9 @@ struct OptionInfo {
 struct Baselines {
   enum class Kind { kConstant, kBlur, kTensors } kind = Kind::kConstant;
   double constant = 0;
-  double blur_sigma = 0;  // pixels; 0: a tenth of the longer side
+  double blur_sigma = 0;      // pixels; 0: a tenth of the longer side
   NamedTensors tensors = {};  // rows first: [rows or 1, ...] each
-  std::string text = "0";  // as the user wrote it
+  std::string text = "0";     // as the user wrote it
 };
 
 class OptionVisitor {
@@ -33,7 +33,8 @@ class OptionVisitor {
   virtual void operator()(const OptionInfo& info, std::int64_t& field) = 0;
   virtual void operator()(const OptionInfo& info, double& field) = 0;
   virtual void operator()(const OptionInfo& info, std::string& field) = 0;
-  virtual void operator()(const OptionInfo& info, std::vector<std::vector<std::int64_t>>& field) = 0;  // one list per value
+  virtual void operator()(const OptionInfo& info,
+                          std::vector<std::vector<std::int64_t>>& field) = 0;  // one list per value
   virtual void operator()(const OptionInfo& info, Baselines& field) = 0;
 };
 

@@ -10,11 +10,11 @@
 namespace onnxray {
 
 struct Progress {
-  std::string phase;            // "integrated-gradients"
-  std::int64_t done = 0;        // rows pushed through so far
-  std::int64_t total = 0;       // exact
-  double seconds = 0;           // since the start
-  double remaining_seconds = 0; // estimated from the rows so far
+  std::string phase;             // "integrated-gradients"
+  std::int64_t done = 0;         // rows pushed through so far
+  std::int64_t total = 0;        // exact
+  double seconds = 0;            // since the start
+  double remaining_seconds = 0;  // estimated from the rows so far
 };
 
 struct ComputeOptions {
@@ -27,20 +27,20 @@ struct ComputeOptions {
 };
 
 struct Request {
-  NamedTensors inputs;             // rows first; every input of the model
-  std::vector<Scalar> to;          // one result each; empty: the first output (its Softmax input), which must be one
-                                   // element per row unless `target` says which
-  std::vector<std::string> from;   // values to attribute to; empty: every float input
+  NamedTensors inputs;            // rows first; every input of the model
+  std::vector<Scalar> to;         // one result each; empty: the first output (its Softmax input), which must be one
+                                  // element per row unless `target` says which
+  std::vector<std::string> from;  // values to attribute to; empty: every float input
   ComputeOptions compute;
 };
 
 // Facts about how a request was computed, for result files.
 struct ComputeReport {
-  std::int64_t rows = 0;           // rows pushed through the model
-  std::int64_t chunk = 0;          // rows per plan
-  bool batched = true;             // false: single rows, see notices
+  std::int64_t rows = 0;   // rows pushed through the model
+  std::int64_t chunk = 0;  // rows per plan
+  bool batched = true;     // false: single rows, see notices
   double seconds = 0, setup_seconds = 0;
-  std::size_t peak_bytes = 0;      // largest arena
+  std::size_t peak_bytes = 0;  // largest arena
   std::vector<std::string> notices;
   Precision precision = Precision::kFloat32;
 };

@@ -35,8 +35,8 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
 
   std::string base = session.key();
   for (const Tensor& t : baselines_) base += detail::concat("|b", t.dims().empty() ? 0 : t.dims()[0]);
-  base += detail::concat("|rows", static_cast<int>(spec.maker), spec.gradient, spec.fold, "|E", session.examples(), "|K",
-                         scalars_);
+  base += detail::concat("|rows", static_cast<int>(spec.maker), spec.gradient, spec.fold, "|E", session.examples(),
+                         "|K", scalars_);
   if (!session.batched()) {
     chunk_ = 1;
   } else if (options.chunk > 0) {
@@ -68,7 +68,8 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   const std::size_t varied = session.vary().size();
   const bool path = spec.maker == RowMaker::kPath, mask = spec.maker == RowMaker::kMask;
   ONNXRAY_ASSERT(spec.maker == RowMaker::kActual || baselines_.size() == varied);
-  for (const CutValue& c : session.vary()) run_->bind(slot++, session.batched() ? c.actual : c.actual.reshaped(c.one_row));
+  for (const CutValue& c : session.vary())
+    run_->bind(slot++, session.batched() ? c.actual : c.actual.reshaped(c.one_row));
   if (path || mask) {
     for (std::size_t i = 0; i < varied; ++i) {
       const CutValue& c = session.vary()[i];
@@ -143,7 +144,9 @@ Graph RowProgram::build(std::int64_t rows) const {
   }
 
   // Rows of the varied and the held values.
-  const auto gather = [&](ValueId v, ValueId index) { return b.op("gather_rows", {v, index}, {{"axis", std::int64_t{0}}}); };
+  const auto gather = [&](ValueId v, ValueId index) {
+    return b.op("gather_rows", {v, index}, {{"axis", std::int64_t{0}}});
+  };
   std::vector<ValueId> inputs;
   for (std::size_t i = 0; i < s.vary().size(); ++i) {
     const CutValue& c = s.vary()[i];
@@ -223,11 +226,11 @@ Graph RowProgram::build(std::int64_t rows) const {
     for (std::size_t i = 0; i < asked.size(); ++i) request.seeds.push_back({asked[i], seed_rows[i]});
     request.row_index = forward_row;
     request.wrt = from;  // at the cut: the varied row itself
-    const std::vector<ValueId> d = gradient(b, request);
+    const std::vector<ValueId> d = onnxray::gradient(b, request);
     for (std::size_t f = 0; f < from.size(); ++f) {
       const CutValue& c = s.from()[f];
-      ValueId v = d[f] == kNoValue ? b.zeros(real, with_rows(rows * k, c.row_dims))
-                                   : rows_first(b, d[f], c.rows, batched);
+      ValueId v =
+          d[f] == kNoValue ? b.zeros(real, with_rows(rows * k, c.row_dims)) : rows_first(b, d[f], c.rows, batched);
       v = b.reshape(v, with_rows(batched ? rows * k : 1, c.row_dims));
       if (spec_.fold) v = b.op("fold_rows", {states[f], v, weight, scalar_row});
       outputs.push_back(v);

@@ -31,8 +31,8 @@ struct Row {
 
 class RowProgram {
  public:
-  // baselines: one per varied value, [E or 1, row_dims...] (ignored for kActual). `total` rows will be asked for in all;
-  // the chunk follows from the session, the memory budget and `total`.
+  // baselines: one per varied value, [E or 1, row_dims...] (ignored for kActual). `total` rows will be asked for in
+  // all; the chunk follows from the session, the memory budget and `total`.
   RowProgram(const Session& session, RowSpec spec, const std::vector<Tensor>& baselines, std::int64_t total);
 
   [[nodiscard]] std::int64_t chunk() const { return chunk_; }

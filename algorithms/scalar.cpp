@@ -66,14 +66,16 @@ Scalar output_per_example(const std::vector<std::int64_t>& targets) {
 Scalar parse_scalar(std::string_view text, const std::function<bool(std::string_view)>& is_value) {
   if (auto whole = parse_term(text, is_value)) return {{*whole}, std::string(text)};
   // A difference: the first split where both sides are terms.
-  for (std::size_t i = text.find('-', 1); i != std::string_view::npos && i + 1 < text.size(); i = text.find('-', i + 1)) {
+  for (std::size_t i = text.find('-', 1); i != std::string_view::npos && i + 1 < text.size();
+       i = text.find('-', i + 1)) {
     auto a = parse_term(text.substr(0, i), is_value);
     auto b = parse_term(text.substr(i + 1), is_value);
     if (!a || !b) continue;
     b->coefficient = -1;
     return {{*a, *b}, std::string(text)};
   }
-  fail("'", text, "' names no value of the model; expected VALUE, VALUE:INDEX or A:I-B:J (`onnxray info` lists values)");
+  fail("'", text,
+       "' names no value of the model; expected VALUE, VALUE:INDEX or A:I-B:J (`onnxray info` lists values)");
 }
 
 }  // namespace onnxray

@@ -15,7 +15,7 @@ struct Term {
   // Position in one row of the value (rows left out). One entry per example, or a single one for all; none: the whole
   // row, which must be one element unless `mask` is set.
   std::vector<std::vector<std::int64_t>> index;
-  Tensor mask;               // weights in the shape of one row
+  Tensor mask;  // weights in the shape of one row, or [examples, one row...]
   double coefficient = 1;
   bool log_probability = false;  // of log_softmax over the value's last axis
 };

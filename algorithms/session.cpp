@@ -1,7 +1,7 @@
 #include "algorithms/session.h"
 
 #include <algorithm>
-#include <set>
+#include <utility>
 
 #include "engine/op.h"
 
@@ -120,13 +120,13 @@ std::string before_softmax(const Graph& canonical, const std::string& value) {
   return name.empty() ? value : name;
 }
 
-Session::Session(const Model& model, const Request& request, bool cut_at_from)
-    : model_(model), request_(request), precision_(request.compute.precision) {
-  if (precision_ == Precision::kDeclared) precision_ = model.default_precision();
+namespace {
 
-  // Inputs: shapes for one row, and how many rows there are.
+// Checks the inputs and says how the canonical graph for them is made; fills the number of examples.
+Specialisation specialisation_of(const Model& model, const Request& request, std::int64_t& examples) {
   Specialisation spec;
   std::map<std::string, Model::RowShape> shapes;
+  examples = 1;
   for (const ValueInfo& in : model.inputs()) {
     const auto it = request.inputs.find(in.name);
     ONNXRAY_CHECK(it != request.inputs.end(), "input '", in.name, "' (", name_of(in.dtype), in.shape_text(),
@@ -140,21 +140,43 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
       }
     }
     shapes[in.name] = model.row_shape(in, t);
-    examples_ = std::max(examples_, shapes[in.name].rows);
+    examples = std::max(examples, shapes[in.name].rows);
   }
   for (const auto& [name, t] : request.inputs) {
     ONNXRAY_CHECK(shapes.contains(name), "the model has no input '", name, "'");
   }
-  for (auto& [name, shape] : shapes) {
+  for (const auto& [name, shape] : shapes) {
     const Tensor& t = request.inputs.at(name);
-    ONNXRAY_CHECK(!shape.carries_rows || shape.rows == examples_ || shape.rows == 1, "input '", name, "' has ",
-                  shape.rows, " rows, another input has ", examples_);
+    ONNXRAY_CHECK(!shape.carries_rows || shape.rows == examples || shape.rows == 1, "input '", name, "' has ",
+                  shape.rows, " rows, another input has ", examples);
     spec.dims[name] = shape.one_row;
-    const bool carries = shape.carries_rows && shape.rows == examples_;
+    const bool carries = shape.carries_rows && shape.rows == examples;
     if (carries) spec.rows[name] = RowMap::rows(0, shape.one_row.empty() ? 1 : shape.one_row[0]);
-    inputs_[name] = t;
-    if (examples_ == 1) spec.data[name] = t;
+    if (examples == 1) spec.data[name] = t;
   }
+  return spec;
+}
+
+}  // namespace
+
+Dims row_dims_of_value(const Model& model, const Request& request, const std::string& value) {
+  std::int64_t examples = 1;
+  const auto canonical = model.canonical(specialisation_of(model, request, examples));
+  const Graph g = extract(canonical->graph, {}, {find_value(canonical->graph, value, "of")});
+  std::string mixed;
+  const auto maps = row_maps(g, mixed);
+  const ValueId v = g.outputs()[0];
+  Dims dims = row_dims_of(g.value(v).dims, maps ? (*maps)[index_of(v)] : RowMap::none());
+  if (!maps && !dims.empty() && dims[0] == 1) dims.erase(dims.begin());
+  return dims;
+}
+
+Session::Session(const Model& model, const Request& request, bool cut_at_from)
+    : model_(model), request_(request), precision_(request.compute.precision) {
+  if (precision_ == Precision::kDeclared) precision_ = model.default_precision();
+
+  const Specialisation spec = specialisation_of(model, request, examples_);
+  inputs_ = request.inputs;
   const auto canonical = model.canonical(spec);
   const Graph& g = canonical->graph;
   if (canonical->depends_on_data) {
@@ -170,11 +192,12 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
     if (is_float(in.dtype)) float_inputs.push_back(in.name);
   }
   if (from.empty()) from = float_inputs;
-  ONNXRAY_CHECK(!from.empty(), "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
+  ONNXRAY_CHECK(!from.empty(),
+                "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
                 "the output of its embedding lookup");
   const std::vector<std::string> vary = cut_at_from ? from : float_inputs;
   std::vector<ValueId> named;
-  for (const auto* list : {&vary, &from}) {
+  for (const std::vector<std::string>* list : {&vary, &std::as_const(from)}) {
     for (const std::string& name : *list) named.push_back(find_value(g, name, "from"));
   }
   for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
@@ -329,10 +352,14 @@ void Session::make_seeds(const Graph& g, const std::vector<RowMap>& maps) {
         for (const Term& t : to_[static_cast<std::size_t>(s)].terms) {
           if (t.value != target.value || t.log_probability != target.log_probability) continue;
           if (t.mask.defined()) {
-            ONNXRAY_CHECK(t.mask.dims() == target.row_dims, "the mask for '", t.value, "' has shape ",
+            Dims many = target.row_dims;
+            many.insert(many.begin(), examples_);
+            const bool per_example = t.mask.dims() == many;
+            ONNXRAY_CHECK(per_example || t.mask.dims() == target.row_dims, "the mask for '", t.value, "' has shape ",
                           to_string(t.mask.dims()), ", expected ", to_string(target.row_dims));
             const auto m = t.mask.to_doubles();
-            for (std::int64_t i = 0; i < size; ++i) row[i] += t.coefficient * m[static_cast<std::size_t>(i)];
+            const std::int64_t first = per_example ? e * size : 0;
+            for (std::int64_t i = 0; i < size; ++i) row[i] += t.coefficient * m[static_cast<std::size_t>(first + i)];
           } else if (t.index.empty()) {
             ONNXRAY_CHECK(size == 1, "'", t.value, "' has ", size, " elements per row (shape ",
                           to_string(target.row_dims), "): say which one, e.g. ", t.value, ":0 or --target");

@@ -33,8 +33,8 @@ class Session {
   [[nodiscard]] const std::vector<CutValue>& held() const { return held_; }
   [[nodiscard]] const std::vector<CutValue>& from() const { return from_; }  // `actual` undefined unless from == vary
   [[nodiscard]] const std::vector<Scalar>& to() const { return to_; }
-  // Seeds: for each `to` value, the weights whose product with the value is the scalar: [E * K, row_dims...], K = number
-  // of scalars, example major.
+  // Seeds: for each `to` value, the weights whose product with the value is the scalar: [E * K, row_dims...], K =
+  // number of scalars, example major.
   struct Target {
     std::string value;
     bool log_probability = false;
@@ -69,7 +69,7 @@ class Session {
   std::vector<Scalar> to_;
   std::vector<Target> targets_;
   std::vector<std::string> notices_;
-  Graph whole_;   // one row, from the model's inputs
+  Graph whole_;  // one row, from the model's inputs
   Graph suffix_;
   std::string key_;
   std::vector<std::string> input_names_;  // of whole_, in order
@@ -82,6 +82,9 @@ class Session {
 [[nodiscard]] ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap& rows, bool batched);
 // dims of one row of a value as users see it.
 [[nodiscard]] Dims row_dims_of(const Dims& one_row, const RowMap& rows);
+
+// dims of one row of a named value, rows first, for the request's inputs.
+[[nodiscard]] Dims row_dims_of_value(const Model& model, const Request& request, const std::string& value);
 
 // If the value is a Softmax's output, the Softmax's input; else the value itself.
 [[nodiscard]] std::string before_softmax(const Graph& canonical, const std::string& value);

@@ -77,8 +77,8 @@ BufferPlan plan_buffers(const Graph& g) {
         // A kernel that is not elementwise may still read its other inputs after it wrote.
         bool conflict = life.last != n;
         for (std::size_t j = 0; j < node.inputs.size() && !traits.elementwise; ++j) {
-          conflict = conflict ||
-                     (j != k && node.inputs[j] != kNoValue && buffer[index(node.inputs[j])] == buffer[index(x)]);
+          conflict =
+              conflict || (j != k && node.inputs[j] != kNoValue && buffer[index(node.inputs[j])] == buffer[index(x)]);
         }
         if (conflict) continue;
         root[index(v)] = root[index(x)];
@@ -121,10 +121,9 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
       const auto convert = [&]() -> std::shared_ptr<const void> {
         return std::make_shared<Tensor>(value.constant.to(value.dtype));
       };
-      const auto held =
-          plan->prepared_
-              ? plan->prepared_->get(value.constant, "as " + std::string(name_of(value.dtype)), convert)
-              : convert();
+      const auto held = plan->prepared_
+                            ? plan->prepared_->get(value.constant, "as " + std::string(name_of(value.dtype)), convert)
+                            : convert();
       plan->keep_.push_back(held);
       t = *static_cast<const Tensor*>(held.get());
     }

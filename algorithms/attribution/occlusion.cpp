@@ -129,8 +129,8 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
             Tensor& all = out.attributions[session.vary()[i].name];
             const std::int64_t size = static_cast<std::int64_t>(covered[i].size());
             for (std::int64_t j = 0; j < k; ++j) {
-              const double drop = out.values[static_cast<std::size_t>(e * k + j)] -
-                                  program.value(r, static_cast<std::size_t>(j));
+              const double drop =
+                  out.values[static_cast<std::size_t>(e * k + j)] - program.value(r, static_cast<std::size_t>(j));
               double* row = all.mutable_data<double>().data() + (e * k + j) * size;
               windows[i].runs(window, [&](std::int64_t offset, std::int64_t length) {
                 for (std::int64_t m = 0; m < length; ++m) row[offset + m] += drop;

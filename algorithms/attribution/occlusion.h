@@ -11,7 +11,9 @@ struct Occlusion {
   std::vector<std::vector<std::int64_t>> strides;
   Baselines baselines;
   void visit(OptionVisitor& v) {
-    v({.name = "sliding_window_shapes", .description = "window per value, without the batch dimension, e.g. 3,15,15", .lo = 1},
+    v({.name = "sliding_window_shapes",
+       .description = "window per value, without the batch dimension, e.g. 3,15,15",
+       .lo = 1},
       sliding_window_shapes);
     v({.name = "strides", .description = "steps of the window, at most its size (default 1)", .lo = 1}, strides);
     v({.name = "baselines", .description = "what replaces a window: a number, blur, or a file"}, baselines);

@@ -1,0 +1,33 @@
+// onnxray: X-ray any ONNX model. The umbrella header.
+//
+//   onnxray::Model model = onnxray::load("model.onnx");
+//   auto map = onnxray::attribute(model, onnxray::IntegratedGradients{.n_steps = 50},
+//                                 {.inputs = {{"x", image}}, .to = {onnxray::output(281)}});
+//   map.attributions.at("x");  map.delta;
+#pragma once
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+#include "algorithms/attribution.h"
+#include "algorithms/attribution/gradient_methods.h"
+#include "algorithms/attribution/integrated_gradients.h"
+#include "algorithms/attribution/occlusion.h"
+#include "algorithms/gradient.h"
+#include "engine/base/parallel.h"
+#include "engine/model.h"
+
+namespace onnxray {
+
+// Reads a model for the CPU backend. Throws Error: kBadInput for a file that is no valid model (what, where),
+// kUnsupported listing every unsupported operator with a node that uses it.
+[[nodiscard]] Model load(const std::filesystem::path& path);
+// The same from memory; external data is looked for in `folder` (none if empty).
+[[nodiscard]] Model load(std::span<const std::byte> bytes, const std::filesystem::path& folder = {});
+// Reads a model whose unsupported operators are only reported by Model::operators(); running it throws.
+[[nodiscard]] Model inspect(const std::filesystem::path& path);
+
+// "0.1.0"
+[[nodiscard]] const char* version();
+
+}  // namespace onnxray
