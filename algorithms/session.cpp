@@ -120,9 +120,6 @@ std::string before_softmax(const Graph& canonical, const std::string& value) {
   return name.empty() ? value : name;
 }
 
-namespace {
-
-// Checks the inputs and says how the canonical graph for them is made; fills the number of examples.
 Specialisation specialisation_of(const Model& model, const Request& request, std::int64_t& examples) {
   Specialisation spec;
   std::map<std::string, Model::RowShape> shapes;
@@ -156,8 +153,6 @@ Specialisation specialisation_of(const Model& model, const Request& request, std
   }
   return spec;
 }
-
-}  // namespace
 
 Dims row_dims_of_value(const Model& model, const Request& request, const std::string& value) {
   std::int64_t examples = 1;

@@ -83,6 +83,8 @@ class Session {
 // dims of one row of a value as users see it.
 [[nodiscard]] Dims row_dims_of(const Dims& one_row, const RowMap& rows);
 
+// Checks the inputs and says which canonical graph serves them; fills the number of examples.
+[[nodiscard]] Specialisation specialisation_of(const Model& model, const Request& request, std::int64_t& examples);
 // dims of one row of a named value, rows first, for the request's inputs.
 [[nodiscard]] Dims row_dims_of_value(const Model& model, const Request& request, const std::string& value);
 

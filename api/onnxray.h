@@ -13,6 +13,7 @@
 #include "algorithms/attribution/gradient_methods.h"
 #include "algorithms/attribution/integrated_gradients.h"
 #include "algorithms/attribution/occlusion.h"
+#include "algorithms/evaluate.h"
 #include "algorithms/gradient.h"
 #include "engine/base/parallel.h"
 #include "engine/model.h"

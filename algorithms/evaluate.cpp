@@ -1,0 +1,107 @@
+#include "algorithms/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "algorithms/session.h"
+#include "engine/plan.h"
+
+namespace onnxray {
+Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<std::string> values,
+                    const ComputeOptions& compute) {
+  const auto start = std::chrono::steady_clock::now();
+  Evaluation out;
+  out.report.precision = compute.precision == Precision::kDeclared ? model.default_precision() : compute.precision;
+  const Request request{.inputs = inputs, .to = {}, .from = {}, .compute = compute};
+  std::int64_t examples = 1;
+  const Specialisation spec = specialisation_of(model, request, examples);
+  if (values.empty()) {
+    for (const ValueInfo& v : model.outputs()) values.push_back(v.name);
+  }
+  const auto canonical = model.canonical(spec);
+  std::vector<ValueId> ids;
+  for (const std::string& name : values) {
+    ids.push_back(canonical->graph.find(name));
+    ONNXRAY_CHECK(ids.back() != kNoValue, "the model has no value '", name, "'");
+  }
+  const Graph one = prepare_suffix(
+      prepare_forward(extract(canonical->graph, {}, ids), out.report.precision, model.evaluator()), model.evaluator());
+  Batched probe = batch_rows(one, 2);
+  out.report.batched = probe.graph.has_value();
+  if (!out.report.batched && examples > 1) {
+    out.report.notices.push_back("rows run one at a time: they mix at " + probe.mixed);
+  }
+  std::vector<RowMap> maps;
+  for (const ValueId v : one.outputs()) {
+    maps.push_back(probe.graph ? probe.graph->value(probe.values[static_cast<std::size_t>(v)]).rows : RowMap::none());
+  }
+  const auto build = [&](std::int64_t rows) {
+    Graph g = out.report.batched ? std::move(*batch_rows(one, rows).graph) : one;
+    Rewriter rw(g, model.evaluator());
+    for (const Node& node : g.nodes()) rw.copy(node);
+    std::vector<ValueId> outs;
+    for (std::size_t i = 0; i < maps.size(); ++i) {
+      const ValueId v = rw(g.outputs()[i]);
+      outs.push_back(maps[i].is_rows() ? rows_first(rw.b, v, maps[i], true) : v);
+    }
+    Graph h = rw.finish();
+    h.set_outputs(std::move(outs));
+    return lower_for(model.backend(), h, model.evaluator());
+  };
+  std::int64_t chunk = 1;
+  if (out.report.batched) {
+    constexpr std::size_t kWanted = std::size_t{768} << 20;
+    const std::size_t budget = compute.memory_bytes > 0 ? compute.memory_bytes : default_memory_budget();
+    const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(build(1)).bytes);
+    chunk = compute.chunk > 0 ? compute.chunk : std::clamp<std::int64_t>(
+        static_cast<std::int64_t>(std::min(budget, kWanted) / per_row), 1, 256);
+    chunk = std::min(chunk, examples);
+  }
+  std::vector<std::vector<Tensor>> parts(values.size());
+  std::shared_ptr<const Plan> plan;
+  std::int64_t compiled_rows = 0;
+  for (std::int64_t first = 0; first < examples; first += chunk) {
+    const std::int64_t rows = std::min(chunk, examples - first);
+    if (rows != compiled_rows) {
+      plan = Plan::compile(build(rows), model.backend(), model.prepared());
+      compiled_rows = rows;
+    }
+    PlanRun run(plan);
+    for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
+      const std::string& name = plan->graph().value(plan->graph().inputs()[i]).name;
+      const Tensor& given = inputs.at(name);
+      const auto carries = spec.rows.find(name);
+      if (carries == spec.rows.end() || examples == 1) {
+        run.bind(i, given);
+      } else {
+        const std::int64_t unit = carries->second.inner;
+        run.bind(i, given.rows(first * unit, (first + rows) * unit));
+      }
+    }
+    run.execute();
+    for (std::size_t i = 0; i < values.size(); ++i) parts[i].push_back(run.output(i));
+    out.report.peak_bytes = std::max(out.report.peak_bytes, plan->arena_bytes());
+    out.report.rows += rows;
+    out.report.chunk = std::max(out.report.chunk, rows);
+    if (compute.progress) {
+      Progress p{.phase = "evaluate", .done = first + rows, .total = examples};
+      if (!compute.progress(p)) throw Error(ErrorKind::kCancelled, "evaluate: cancelled");
+    }
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const bool shared = out.report.batched && !maps[i].is_rows();
+    const bool scalar = parts[i][0].rank() == 0;
+    if (shared || parts[i].size() == 1) {
+      out.values[values[i]] = parts[i][0];
+    } else if (scalar) {
+      for (Tensor& t : parts[i]) t = t.reshaped({1});
+      out.values[values[i]] = stack_rows(parts[i]);
+    } else {
+      out.values[values[i]] = stack_rows(parts[i]);
+    }
+  }
+  out.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return out;
+}
+
+}  // namespace onnxray

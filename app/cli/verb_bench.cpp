@@ -1,0 +1,116 @@
+// Throughput of the forward pass, the gradient and methods on a model, with random inputs.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+
+#include "algorithms/session.h"
+#include "app/cli/method_options.h"
+#include "app/cli/verbs.h"
+#include "engine/base/philox.h"
+
+namespace onnxray::app {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Random floats in [-1, 1), zeros for integers (a valid token of every vocabulary).
+NamedTensors random_inputs(const Model& model, const Arguments& args) {
+  NamedTensors inputs = nominal_inputs(model, args);
+  const Philox random{args.seed + 1};
+  std::uint64_t counter = 0;
+  for (auto& [name, t] : inputs) {
+    if (!is_float(t.dtype())) continue;
+    Tensor f(DType::f32, t.dims());
+    for (float& v : f.mutable_data<float>()) v = static_cast<float>(2 * Philox::uniform(random(0, counter++), 0) - 1);
+    t = f;
+  }
+  return inputs;
+}
+
+struct Measured {
+  std::string name;
+  double setup = 0, median = 0;
+  std::int64_t rows = 0;
+  std::size_t peak = 0;
+};
+
+}  // namespace
+
+int run_bench(const Arguments& args) {
+  const double loading = now();
+  const Model model = load(args.model);
+  const double loaded = now();
+  Arguments quiet = args;
+  quiet.quiet = true;
+  const ComputeOptions compute = compute_options(quiet);
+  const NamedTensors inputs = random_inputs(model, args);
+  std::vector<std::string> wanted = args.methods;
+  if (wanted.empty()) wanted = {"forward", "gradient"};
+  std::vector<Measured> table;
+  for (const std::string& name : wanted) {
+    Measured m{.name = name};
+    std::vector<double> times;
+    std::function<ComputeReport()> once;
+    Scalar first_class;
+    first_class.terms.push_back(Term{});
+    {
+      const Request probe{.inputs = inputs, .to = {}, .from = {}, .compute = compute};
+      const Dims d = row_dims_of_value(model, probe, model.outputs().at(0).name);
+      first_class.terms[0].index = {Dims(d.size(), 0)};
+    }
+    std::unique_ptr<Method> chosen;
+    if (name == "forward") {
+      once = [&] {
+        run(model, inputs, {}, {.precision = compute.precision == Precision::kDeclared ? model.default_precision() : compute.precision});
+        ComputeReport r;
+        r.rows = 1;
+        return r;
+      };
+    } else if (name == "gradient") {
+      once = [&] { return gradient(model, {.inputs = inputs, .of = {first_class}, .wrt = {}, .compute = compute}).report; };
+    } else {
+      chosen = method(name).make();
+      Arguments options = args;
+      options.method = name;
+      if (name == "integrated-gradients" && args.rows > 0) options.method_options.emplace_back("n_steps", std::to_string(args.rows));
+      set_method_options(*chosen, options, model);
+      once = [&] { return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report; };
+    }
+    for (std::int64_t i = 0; i <= std::max<std::int64_t>(1, args.repeat); ++i) {
+      const double start = now();
+      const ComputeReport r = once();
+      const double seconds = now() - start;
+      if (i == 0) m.setup = seconds;
+      else times.push_back(seconds);
+      m.rows = r.rows;
+      m.peak = std::max(m.peak, r.peak_bytes);
+    }
+    std::sort(times.begin(), times.end());
+    m.median = times[times.size() / 2];
+    m.setup = std::max(0.0, m.setup - m.median);
+    table.push_back(m);
+    if (!args.json) {
+      if (table.size() == 1) std::printf("%-22s %8s %12s %12s %10s %10s\n", "method", "rows", "median s", "rows/s", "setup s", "arena MiB");
+      std::printf("%-22s %8lld %12.4f %12.1f %10.3f %10.1f\n", m.name.c_str(), static_cast<long long>(m.rows), m.median,
+                  static_cast<double>(m.rows) / m.median, m.setup, static_cast<double>(m.peak) / 1048576.0);
+      std::fflush(stdout);
+    }
+  }
+  if (args.json) {
+    std::cout << "{\"onnxray\": \"" << version() << "\", \"sha256\": \"" << model.metadata().digest << "\", \"threads\": " << max_threads()
+              << ", \"load_seconds\": " << loaded - loading << ", \"methods\": [";
+    for (std::size_t i = 0; i < table.size(); ++i) {
+      const Measured& m = table[i];
+      std::cout << (i > 0 ? ", " : "") << "{\"method\": \"" << m.name << "\", \"rows\": " << m.rows << ", \"median_seconds\": " << m.median
+                << ", \"setup_seconds\": " << m.setup << ", \"arena_bytes\": " << m.peak << "}";
+    }
+    std::cout << "]}\n";
+  }
+  return 0;
+}
+
+}  // namespace onnxray::app

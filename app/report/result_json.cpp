@@ -1,0 +1,192 @@
+#include "app/report/result_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "engine/base/parallel.h"
+
+namespace onnxray::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string text_of(Precision p) {
+  switch (p) {
+    case Precision::kFloat32: return "float32";
+    case Precision::kFloat64: return "float64";
+    case Precision::kDeclared: break;
+  }
+  return "declared";
+}
+
+std::string dump(const Json& j) { return j.dump(2, ' ', false, Json::error_handler_t::replace); }
+
+Json model_json(const Model& model) {
+  const Metadata& m = model.metadata();
+  Json opsets = Json::object();
+  for (const auto& [domain, version] : m.opsets) opsets[domain] = version;
+  return {{"path", m.path}, {"sha256", m.digest}, {"producer", m.producer}, {"ir_version", m.ir_version}, {"opsets", opsets}};
+}
+
+Json compute_json(const Arguments& args, const ComputeReport& r) {
+  return {{"device", args.device},         {"precision", text_of(r.precision)}, {"threads", max_threads()},
+          {"seed", args.seed},             {"chunk", r.chunk},                  {"rows", r.rows},
+          {"batched", r.batched},          {"seconds", r.seconds},              {"setup_seconds", r.setup_seconds},
+          {"peak_bytes", r.peak_bytes},    {"notices", r.notices}};
+}
+
+class ToJson final : public OptionVisitor {
+ public:
+  void operator()(const OptionInfo& i, bool& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, std::int64_t& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, double& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, std::string& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, std::vector<std::vector<std::int64_t>>& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, Baselines& f) override { set(i, f.text); }
+  Json values = Json::object();
+  Json descriptions = Json::array();
+
+ private:
+  template <class T>
+  void set(const OptionInfo& i, const T& v) {
+    values[i.name] = v;
+    Json d = {{"name", i.name}, {"description", i.description}, {"default", v}};
+    if (!i.choices.empty()) d["choices"] = i.choices;
+    descriptions.push_back(std::move(d));
+  }
+};
+
+Json head(const Model& model, const std::string& verb) {
+  return {{"onnxray", version()}, {"verb", verb}, {"model", model_json(model)}};
+}
+
+Json asked_scalars(const std::vector<std::string>& to, const std::vector<std::string>& targets) {
+  return {{"to", to}, {"target", targets}};
+}
+
+}  // namespace
+
+std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses) {
+  Json j = head(model, "doctor");
+  j["operators"] = Json::array();
+  for (const OperatorUse& u : uses) {
+    j["operators"].push_back({{"operator", u.op}, {"domain", u.domain}, {"opset", u.version}, {"nodes", u.count},
+                              {"first_node", u.first_node}, {"forward", u.forward}, {"gradient", u.gradient}});
+  }
+  return dump(j);
+}
+
+std::string info_json(const Model& model, const ModelSummary& s) {
+  Json j = head(model, "info");
+  const auto list = [](const std::vector<ValueInfo>& values) {
+    Json out = Json::array();
+    for (const ValueInfo& v : values) {
+      Json dims = Json::array();
+      for (const DeclaredDim& d : v.dims) {
+        if (d.value >= 0) dims.push_back(d.value);
+        else if (d.symbol.empty()) dims.push_back(nullptr);
+        else dims.push_back(d.symbol);
+      }
+      out.push_back({{"name", v.name}, {"dtype", name_of(v.dtype)}, {"shape", v.has_shape ? dims : Json(nullptr)}});
+    }
+    return out;
+  };
+  j["inputs"] = list(model.inputs());
+  j["outputs"] = list(model.outputs());
+  if (!s.problem.empty()) {
+    j["problem"] = s.problem;
+    return dump(j);
+  }
+  j["parameters"] = s.parameters;
+  j["multiply_adds"] = s.multiply_adds;
+  j["nodes"] = s.nodes;
+  j["values"] = Json::array();
+  for (const ValueSummary& v : s.values) {
+    j["values"].push_back({{"name", v.name}, {"op", v.op}, {"dtype", v.dtype}, {"shape", v.dims}});
+  }
+  return dump(j);
+}
+
+std::string methods_json() {
+  Json j = Json::array();
+  for (const MethodInfo& m : methods()) {
+    ToJson options;
+    m.make()->visit_options(options);
+    j.push_back({{"name", m.name}, {"title", m.title}, {"paper", m.paper}, {"formula", m.formula},
+                 {"needs_baseline", m.needs_baseline}, {"stochastic", m.stochastic}, {"completeness", m.completeness},
+                 {"mixes_examples", m.mixes_examples}, {"from", m.from}, {"to", m.to}, {"options", options.descriptions}});
+  }
+  return dump(j);
+}
+
+std::string verify_json(const std::vector<VerifyLine>& lines, int passed, int failed, int skipped) {
+  Json j = {{"onnxray", version()}, {"verb", "verify"}, {"passed", passed}, {"failed", failed}, {"skipped", skipped}};
+  j["cases"] = Json::array();
+  for (const VerifyLine& l : lines) j["cases"].push_back({{"case", l.name}, {"status", l.status}, {"detail", l.detail}});
+  return dump(j);
+}
+
+std::string run_json(const Model& model, const Arguments& args, const std::vector<std::string>& inputs,
+                     const Evaluation& result, const std::map<std::string, std::string>& files) {
+  Json j = head(model, "run");
+  j["inputs"] = inputs;
+  j["compute"] = compute_json(args, result.report);
+  j["files"] = files;
+  return dump(j);
+}
+
+std::string grad_json(const Model& model, const Arguments& args, const std::vector<std::string>& inputs,
+                      const Gradients& result, const std::map<std::string, std::string>& files) {
+  Json j = head(model, "grad");
+  j["inputs"] = inputs;
+  j["of"] = asked_scalars(args.to, args.targets);
+  j["values"] = result.values;
+  j["compute"] = compute_json(args, result.report);
+  j["files"] = files;
+  return dump(j);
+}
+
+std::string attribute_json(const Model& model, const Arguments& args, const MethodInfo& info, Method& method,
+                           const Request& request, const LoadedInputs& inputs, const Attribution& result,
+                           const AttributeFiles& files, const Predictions& predictions) {
+  Json j = head(model, "attribute");
+  ToJson options;
+  method.visit_options(options);
+  j["method"] = info.name;
+  j["options"] = options.values;
+  j["inputs"] = inputs.files;
+  Json scalars = asked_scalars(args.to, args.targets);
+  scalars["log_probability"] = args.log_probability;
+  scalars["mask"] = args.to_mask;
+  scalars["from"] = args.from;
+  j["asked"] = scalars;
+  Json rows = Json::array();
+  const std::size_t k = std::max<std::size_t>(1, request.to.size());
+  for (std::size_t r = 0; r < result.values.size(); ++r) {
+    Json row = {{"row", r / k}, {"scalar", r % k}, {"value", result.values[r]}};
+    if (!result.delta.empty()) {
+      row["baseline_value"] = result.baseline_values[r];
+      row["delta"] = result.delta[r];
+    }
+    if (r < files.shares.size()) {
+      Json shares = Json::object();
+      for (const auto& [name, share] : files.shares[r]) shares[name] = share;
+      row["positive_shares"] = shares;
+    }
+    rows.push_back(std::move(row));
+  }
+  j["rows"] = rows;
+  Json top = Json::array();
+  for (const auto& list : predictions.rows) {
+    Json row = Json::array();
+    for (const auto& c : list) {
+      row.push_back({{"class", c.index}, {"label", c.label}, {"score", c.score}, {"probability", c.probability}});
+    }
+    top.push_back(std::move(row));
+  }
+  j["predictions"] = top;
+  j["compute"] = compute_json(args, result.report);
+  j["files"] = {{"attributions", files.arrays}, {"heatmaps", files.heatmaps}};
+  return dump(j);
+}
+
+}  // namespace onnxray::app
