@@ -53,8 +53,9 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
     constexpr std::size_t kWanted = std::size_t{768} << 20;
     const std::size_t budget = compute.memory_bytes > 0 ? compute.memory_bytes : default_memory_budget();
     const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(build(1)).bytes);
-    chunk = compute.chunk > 0 ? compute.chunk : std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(std::min(budget, kWanted) / per_row), 1, 256);
+    chunk = compute.chunk > 0
+                ? compute.chunk
+                : std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(budget, kWanted) / per_row), 1, 256);
     chunk = std::min(chunk, examples);
   }
   std::vector<std::vector<Tensor>> parts(values.size());

@@ -59,16 +59,18 @@ std::string method_help() {
     MethodOptionLines lines(s);
     method->visit_options(lines);
   }
-  return s + "\nExample:\n  onnxray attribute squeezenet.onnx -i cat.jpg --preprocess imagenet --target 281 \\\n"
-             "      --method integrated-gradients --n-steps 50 --baselines blur -o out\n";
+  return s +
+         "\nExample:\n  onnxray attribute squeezenet.onnx -i cat.jpg --preprocess imagenet --target 281 \\\n"
+         "      --method integrated-gradients --n-steps 50 --baselines blur -o out\n";
 }
 
 }  // namespace
 
 bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   CLI::App app("onnxray: X-ray any ONNX model. Which inputs, layers and neurons made it say that?", "onnxray");
-  app.footer("Example: onnxray attribute model.onnx -i cat.png --method integrated-gradients --target 281 -o out\n"
-             "Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 3 could not evaluate.");
+  app.footer(
+      "Example: onnxray attribute model.onnx -i cat.png --method integrated-gradients --target 281 -o out\n"
+      "Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 3 could not evaluate.");
   app.set_version_flag("--version", std::string("onnxray ") + version());
   app.require_subcommand(1);
   const auto model = [&](CLI::App* verb) { verb->add_option("MODEL", a.model, "the .onnx file")->required(); };
@@ -124,7 +126,8 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   attribute->add_option("--method", a.method, "see `onnxray methods`")->required();
   attribute->add_option("--target", a.targets, "class of the first output, index or label; several go one to a row")
       ->allow_extra_args(false);
-  attribute->add_option("--to", a.to, "what is explained: VALUE, VALUE:281, A:1-B:2; repeatable")->allow_extra_args(false);
+  attribute->add_option("--to", a.to, "what is explained: VALUE, VALUE:281, A:1-B:2; repeatable")
+      ->allow_extra_args(false);
   attribute->add_option("--to-mask", a.to_mask, "FILE.npy: weights that sum the value of --to");
   attribute->add_flag("--log-probability", a.log_probability, "explain log softmax of the value");
   attribute->add_option("--from", a.from, "attribute to this value; repeatable (default: every float input)")

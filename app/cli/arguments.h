@@ -27,10 +27,10 @@ struct Arguments {
   int threads = 0;
   std::int64_t max_rows = 0, chunk = 0;
   std::uint64_t seed = 0;
-  std::string expect, only;            // verify
-  std::string masks, mask_names;       // attribute: shares inside masks
-  std::vector<std::string> methods;    // bench --method
-  std::int64_t rows = 0, repeat = 3;   // bench
+  std::string expect, only;           // verify
+  std::string masks, mask_names;      // attribute: shares inside masks
+  std::vector<std::string> methods;   // bench --method
+  std::int64_t rows = 0, repeat = 3;  // bench
   bool profile = false;
 };
 

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <iostream>
 
+#include "algorithms/session.h"
 #include "app/cli/inputs.h"
 #include "app/cli/verbs.h"
-#include "algorithms/session.h"
 
 namespace onnxray::app {
 namespace {
@@ -46,7 +46,8 @@ std::size_t parse_memory(const std::string& text) {
   else if (unit == "K" || unit == "KiB" || unit == "k") factor = 1024;
   else if (unit == "M" || unit == "MiB") factor = 1024.0 * 1024;
   else if (unit == "G" || unit == "GiB") factor = 1024.0 * 1024 * 1024;
-  ONNXRAY_CHECK(error == std::errc() && factor > 0 && value > 0, "--memory ", text, ": expected a size such as 500M or 2G");
+  ONNXRAY_CHECK(error == std::errc() && factor > 0 && value > 0, "--memory ", text,
+                ": expected a size such as 500M or 2G");
   return static_cast<std::size_t>(value * factor);
 }
 
@@ -56,8 +57,8 @@ Precision precision_of(const Arguments& args) {
   if (args.precision.empty()) return Precision::kDeclared;
   if (args.precision == "float32") return Precision::kFloat32;
   if (args.precision == "float64") return Precision::kFloat64;
-  const bool gpu = args.precision == "exact" || args.precision == "balanced" || args.precision == "fast" ||
-                   args.precision == "bf16";
+  const bool gpu =
+      args.precision == "exact" || args.precision == "balanced" || args.precision == "fast" || args.precision == "bf16";
   fail("--precision ", args.precision, gpu ? " is a CUDA mode, which this build does not have" : " is unknown",
        "; expected float32 or float64");
 }
@@ -115,7 +116,8 @@ NamedTensors nominal_inputs(const Model& model, const Arguments& args) {
   std::map<std::string, Dims> given;
   for (const std::string& s : args.shapes) {
     const std::size_t equals = s.rfind('=');
-    ONNXRAY_CHECK(equals != std::string::npos || model.inputs().size() == 1, "--shape ", s, ": expected NAME=1,3,224,224");
+    ONNXRAY_CHECK(equals != std::string::npos || model.inputs().size() == 1, "--shape ", s,
+                  ": expected NAME=1,3,224,224");
     const std::string name = equals == std::string::npos ? model.inputs()[0].name : s.substr(0, equals);
     Dims dims;
     std::string rest = equals == std::string::npos ? s : s.substr(equals + 1);
@@ -136,7 +138,8 @@ NamedTensors nominal_inputs(const Model& model, const Arguments& args) {
     for (const DeclaredDim& d : in.dims) dims.push_back(d.value >= 0 ? d.value : 1);
     if (given.contains(in.name)) dims = given.at(in.name);
     given.erase(in.name);
-    ONNXRAY_CHECK(in.has_shape || !dims.empty(), "input '", in.name, "' has no declared shape: give --shape ", in.name, "=...");
+    ONNXRAY_CHECK(in.has_shape || !dims.empty(), "input '", in.name, "' has no declared shape: give --shape ", in.name,
+                  "=...");
     out[in.name] = Tensor::zeros(in.dtype, dims);
   }
   for (const auto& [name, dims] : given) fail("--shape: the model has no input '", name, "'");

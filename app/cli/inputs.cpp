@@ -28,7 +28,8 @@ bool is_image(const std::string& file) {
 Preprocess preprocess_for(const Model& model, const Arguments& args) {
   if (!args.preprocess.empty()) return preprocess_of(args.preprocess);
   const Sidecar sidecar = read_sidecar(model.metadata().path);
-  ONNXRAY_CHECK(sidecar.preprocess.has_value(), "no preprocessing is known for pictures: give --preprocess imagenet, "
+  ONNXRAY_CHECK(sidecar.preprocess.has_value(),
+                "no preprocessing is known for pictures: give --preprocess imagenet, "
                 "caffe, unit, raw or FILE.json, or put a description beside the model");
   return *sidecar.preprocess;
 }
@@ -46,9 +47,11 @@ Tensor fit(Tensor t, const ValueInfo& input) {
     d.insert(d.begin(), 1);
     t = t.reshaped(d);
   }
-  if (is_float(input.dtype) || t.dtype() == input.dtype) return is_float(input.dtype) && !is_float(t.dtype()) ? t.to(DType::f64) : t;
+  if (is_float(input.dtype) || t.dtype() == input.dtype)
+    return is_float(input.dtype) && !is_float(t.dtype()) ? t.to(DType::f64) : t;
   // Text formats know only float64 and int64.
-  ONNXRAY_CHECK(!is_float(t.dtype()), "input '", input.name, "' is ", name_of(t.dtype()), ", expected ", name_of(input.dtype));
+  ONNXRAY_CHECK(!is_float(t.dtype()), "input '", input.name, "' is ", name_of(t.dtype()), ", expected ",
+                name_of(input.dtype));
   return t.to(input.dtype);
 }
 

@@ -14,7 +14,8 @@ class Setter final : public OptionVisitor {
 
   void operator()(const OptionInfo& i, bool& f) override {
     for (const std::string* v : values(i)) {
-      ONNXRAY_CHECK(*v == "true" || *v == "false" || *v == "1" || *v == "0", flag(i), " is '", *v, "', expected true or false");
+      ONNXRAY_CHECK(*v == "true" || *v == "false" || *v == "1" || *v == "0", flag(i), " is '", *v,
+                    "', expected true or false");
       f = *v == "true" || *v == "1";
     }
   }
@@ -66,7 +67,8 @@ class Setter final : public OptionVisitor {
       if (known_.contains(name)) continue;
       std::string list;
       for (const std::string& k : known_) list += (list.empty() ? "" : ", ") + dashed(k);
-      fail("unknown option ", dashed(name), " for ", method, list.empty() ? ", which has no options" : ", expected one of: " + list);
+      fail("unknown option ", dashed(name), " for ", method,
+           list.empty() ? ", which has no options" : ", expected one of: " + list);
     }
   }
 
@@ -90,7 +92,8 @@ class Setter final : public OptionVisitor {
   static T number(const OptionInfo& i, const std::string& text) {
     T v{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-    ONNXRAY_CHECK(error == std::errc() && end == text.data() + text.size(), flag(i), " is '", text, "', expected a number");
+    ONNXRAY_CHECK(error == std::errc() && end == text.data() + text.size(), flag(i), " is '", text,
+                  "', expected a number");
     return v;
   }
 
@@ -99,8 +102,8 @@ class Setter final : public OptionVisitor {
     const std::size_t equals = given.find('=');
     const bool named = equals != std::string::npos && !std::filesystem::exists(given);
     const std::string file = named ? given.substr(equals + 1) : given;
-    ONNXRAY_CHECK(std::filesystem::exists(file), "--baselines ", given, ": expected a number, blur, FILE or NAME=FILE; '",
-                  file, "' does not exist");
+    ONNXRAY_CHECK(std::filesystem::exists(file), "--baselines ", given,
+                  ": expected a number, blur, FILE or NAME=FILE; '", file, "' does not exist");
     std::string name = named ? given.substr(0, equals) : "";
     if (name.empty()) name = args_.from.size() == 1 ? args_.from[0] : "";
     for (const ValueInfo& in : model_.inputs()) {

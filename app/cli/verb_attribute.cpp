@@ -55,7 +55,8 @@ int run_attribute(const Arguments& args) {
   for (const auto& [name, t] : result.attributions) {
     for (const double v : t.data<double>()) {
       if (!std::isfinite(v)) {
-        throw Error(ErrorKind::kNonFinite, "the attribution of '" + name + "' is not finite: the model overflows on this input");
+        throw Error(ErrorKind::kNonFinite,
+                    "the attribution of '" + name + "' is not finite: the model overflows on this input");
       }
     }
   }
@@ -73,13 +74,15 @@ int run_attribute(const Arguments& args) {
       dims.insert(dims.begin() + 1, static_cast<std::int64_t>(scalars));
     }
     files.arrays[name] = names(name) + ".npy";
-    write_npy(folder / files.arrays[name], t.reshaped(dims).to(result.report.precision == Precision::kFloat64 ? DType::f64 : DType::f32));
+    write_npy(folder / files.arrays[name],
+              t.reshaped(dims).to(result.report.precision == Precision::kFloat64 ? DType::f64 : DType::f32));
   }
   // Heat maps: one per row, for the input that is a picture.
   std::string image_input = inputs.image_input;
   if (image_input.empty()) {
     for (const auto& [name, t] : result.attributions) {
-      if (inputs.tensors.contains(name) && looks_like_image(Dims(t.dims().begin() + 1, t.dims().end()))) image_input = name;
+      if (inputs.tensors.contains(name) && looks_like_image(Dims(t.dims().begin() + 1, t.dims().end())))
+        image_input = name;
     }
   }
   if (result.attributions.contains(image_input)) {
@@ -87,12 +90,13 @@ int run_attribute(const Arguments& args) {
     for (std::int64_t r = 0; r < a.dims()[0]; ++r) {
       const Tensor row = a.rows(r, r + 1).reshaped(Dims(a.dims().begin() + 1, a.dims().end()));
       const std::size_t example = static_cast<std::size_t>(r) / scalars;
-      const Image picture = example < inputs.images.size()
-                                ? inputs.images[example]
-                                : picture_of(inputs.tensors.at(image_input)
-                                                 .rows(static_cast<std::int64_t>(example), static_cast<std::int64_t>(example) + 1)
-                                                 .reshaped(row.dims()),
-                                             inputs.channels_last);
+      const Image picture =
+          example < inputs.images.size()
+              ? inputs.images[example]
+              : picture_of(inputs.tensors.at(image_input)
+                               .rows(static_cast<std::int64_t>(example), static_cast<std::int64_t>(example) + 1)
+                               .reshaped(row.dims()),
+                           inputs.channels_last);
       files.heatmaps.push_back("heatmap_" + std::to_string(r) + ".png");
       write_png(folder / files.heatmaps.back(), heat_map_panel(picture, row, inputs.channels_last));
       if (!args.masks.empty()) {
@@ -112,7 +116,8 @@ int run_attribute(const Arguments& args) {
   for (std::size_t r = 0; r < result.values.size(); ++r) {
     std::printf("row %zu: %s = %.6g", r / scalars, request.to.empty() ? "output" : request.to[r % scalars].text.c_str(),
                 result.values[r]);
-    if (!result.delta.empty()) std::printf(", at the baseline %.6g, delta %.3g", result.baseline_values[r], result.delta[r]);
+    if (!result.delta.empty())
+      std::printf(", at the baseline %.6g, delta %.3g", result.baseline_values[r], result.delta[r]);
     std::printf("\n");
     if (r < files.shares.size()) {
       std::printf("share of the positive part:");

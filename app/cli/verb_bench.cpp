@@ -13,9 +13,7 @@
 namespace onnxray::app {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Random floats in [-1, 1), zeros for integers (a valid token of every vocabulary).
 NamedTensors random_inputs(const Model& model, const Arguments& args) {
@@ -65,20 +63,26 @@ int run_bench(const Arguments& args) {
     std::unique_ptr<Method> chosen;
     if (name == "forward") {
       once = [&] {
-        run(model, inputs, {}, {.precision = compute.precision == Precision::kDeclared ? model.default_precision() : compute.precision});
+        run(model, inputs, {},
+            {.precision = compute.precision == Precision::kDeclared ? model.default_precision() : compute.precision});
         ComputeReport r;
         r.rows = 1;
         return r;
       };
     } else if (name == "gradient") {
-      once = [&] { return gradient(model, {.inputs = inputs, .of = {first_class}, .wrt = {}, .compute = compute}).report; };
+      once = [&] {
+        return gradient(model, {.inputs = inputs, .of = {first_class}, .wrt = {}, .compute = compute}).report;
+      };
     } else {
       chosen = method(name).make();
       Arguments options = args;
       options.method = name;
-      if (name == "integrated-gradients" && args.rows > 0) options.method_options.emplace_back("n_steps", std::to_string(args.rows));
+      if (name == "integrated-gradients" && args.rows > 0)
+        options.method_options.emplace_back("n_steps", std::to_string(args.rows));
       set_method_options(*chosen, options, model);
-      once = [&] { return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report; };
+      once = [&] {
+        return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report;
+      };
     }
     for (std::int64_t i = 0; i <= std::max<std::int64_t>(1, args.repeat); ++i) {
       const double start = now();
@@ -94,19 +98,22 @@ int run_bench(const Arguments& args) {
     m.setup = std::max(0.0, m.setup - m.median);
     table.push_back(m);
     if (!args.json) {
-      if (table.size() == 1) std::printf("%-22s %8s %12s %12s %10s %10s\n", "method", "rows", "median s", "rows/s", "setup s", "arena MiB");
+      if (table.size() == 1)
+        std::printf("%-22s %8s %12s %12s %10s %10s\n", "method", "rows", "median s", "rows/s", "setup s", "arena MiB");
       std::printf("%-22s %8lld %12.4f %12.1f %10.3f %10.1f\n", m.name.c_str(), static_cast<long long>(m.rows), m.median,
                   static_cast<double>(m.rows) / m.median, m.setup, static_cast<double>(m.peak) / 1048576.0);
       std::fflush(stdout);
     }
   }
   if (args.json) {
-    std::cout << "{\"onnxray\": \"" << version() << "\", \"sha256\": \"" << model.metadata().digest << "\", \"threads\": " << max_threads()
-              << ", \"load_seconds\": " << loaded - loading << ", \"methods\": [";
+    std::cout << "{\"onnxray\": \"" << version() << "\", \"sha256\": \"" << model.metadata().digest
+              << "\", \"threads\": " << max_threads() << ", \"load_seconds\": " << loaded - loading
+              << ", \"methods\": [";
     for (std::size_t i = 0; i < table.size(); ++i) {
       const Measured& m = table[i];
-      std::cout << (i > 0 ? ", " : "") << "{\"method\": \"" << m.name << "\", \"rows\": " << m.rows << ", \"median_seconds\": " << m.median
-                << ", \"setup_seconds\": " << m.setup << ", \"arena_bytes\": " << m.peak << "}";
+      std::cout << (i > 0 ? ", " : "") << "{\"method\": \"" << m.name << "\", \"rows\": " << m.rows
+                << ", \"median_seconds\": " << m.median << ", \"setup_seconds\": " << m.setup
+                << ", \"arena_bytes\": " << m.peak << "}";
     }
     std::cout << "]}\n";
   }

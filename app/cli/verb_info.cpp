@@ -27,7 +27,8 @@ int run_info(const Arguments& args) {
   const Metadata& m = model.metadata();
   std::printf("%s\n  sha256 %s\n  producer %s, IR %lld, opset", m.path.c_str(), m.digest.c_str(),
               m.producer.empty() ? "unknown" : m.producer.c_str(), static_cast<long long>(m.ir_version));
-  for (const auto& [domain, version] : m.opsets) std::printf(" %s %lld", domain.c_str(), static_cast<long long>(version));
+  for (const auto& [domain, version] : m.opsets)
+    std::printf(" %s %lld", domain.c_str(), static_cast<long long>(version));
   std::printf("\n");
   for (const ValueInfo& v : model.inputs()) {
     std::printf("  input  %s: %s%s\n", v.name.c_str(), std::string(name_of(v.dtype)).c_str(), v.shape_text().c_str());

@@ -57,8 +57,10 @@ std::map<std::string, std::string> read_list(const std::string& file) {
 
 // Empty when equal at ONNX's tolerance: rtol 1e-3, atol 1e-7 (1e-3 for half precision); dtype and shape exact.
 std::string compare(const Tensor& got, const Tensor& want) {
-  if (got.dtype() != want.dtype()) return detail::concat("is ", name_of(got.dtype()), ", expected ", name_of(want.dtype()));
-  if (got.dims() != want.dims()) return detail::concat("has shape ", to_string(got.dims()), ", expected ", to_string(want.dims()));
+  if (got.dtype() != want.dtype())
+    return detail::concat("is ", name_of(got.dtype()), ", expected ", name_of(want.dtype()));
+  if (got.dims() != want.dims())
+    return detail::concat("has shape ", to_string(got.dims()), ", expected ", to_string(want.dims()));
   if (!is_float(want.dtype())) return got.same_bits(want) ? "" : "differs";
   const bool half = want.dtype() == DType::f16 || want.dtype() == DType::bf16;
   const double rtol = 1e-3, atol = half ? 1e-3 : 1e-7;
@@ -75,7 +77,8 @@ std::string compare(const Tensor& got, const Tensor& want) {
     }
   }
   if (worst <= 1) return "";
-  return detail::concat("differs: element ", at, " is ", a[at], ", expected ", b[at], " (", worst, " times the tolerance)");
+  return detail::concat("differs: element ", at, " is ", a[at], ", expected ", b[at], " (", worst,
+                        " times the tolerance)");
 }
 
 // Empty when the case passes.
@@ -83,7 +86,8 @@ std::string run_case(const Case& c, const Arguments& args) {
   const Model model = load(c.folder / "model.onnx");
   std::vector<fs::path> sets;
   for (const auto& entry : fs::directory_iterator(c.folder)) {
-    if (entry.is_directory() && entry.path().filename().string().starts_with("test_data_set_")) sets.push_back(entry.path());
+    if (entry.is_directory() && entry.path().filename().string().starts_with("test_data_set_"))
+      sets.push_back(entry.path());
   }
   std::sort(sets.begin(), sets.end());
   if (sets.empty()) return "has no test_data_set_*";
@@ -143,12 +147,14 @@ int run_verify(const Arguments& args) {
     else ++skipped;
     if (!args.json) {
       std::replace(line.detail.begin(), line.detail.end(), '\n', ' ');
-      std::printf("%s %s%s%s\n", line.status.c_str(), c.name.c_str(), line.detail.empty() ? "" : ": ", line.detail.c_str());
+      std::printf("%s %s%s%s\n", line.status.c_str(), c.name.c_str(), line.detail.empty() ? "" : ": ",
+                  line.detail.c_str());
     }
     lines.push_back(std::move(line));
   }
   for (const auto& [name, reason] : only) {
-    const bool seen = std::any_of(lines.begin(), lines.end(), [&, n = name](const VerifyLine& l) { return l.name == n; });
+    const bool seen =
+        std::any_of(lines.begin(), lines.end(), [&, n = name](const VerifyLine& l) { return l.name == n; });
     if (!seen && !args.quiet) std::fprintf(stderr, "note: --only names '%s', which was not found\n", name.c_str());
   }
   if (args.json) std::cout << verify_json(lines, passed, failed, skipped) << "\n";

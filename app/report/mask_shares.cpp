@@ -22,8 +22,8 @@ Shares mask_shares(const Tensor& attribution, bool channels_last, const Image& m
     int code = 0;
     const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), code);
     const auto used = static_cast<std::size_t>(end - item.data());
-    ONNXRAY_CHECK(error == std::errc() && used < item.size() && item[used] == '=', "--mask-names: expected 1=sky,2=tank, got '",
-                  item, "'");
+    ONNXRAY_CHECK(error == std::errc() && used < item.size() && item[used] == '=',
+                  "--mask-names: expected 1=sky,2=tank, got '", item, "'");
     named[code] = item.substr(used + 1);
   }
   const std::vector<double> a = attribution.to_doubles();
@@ -33,7 +33,8 @@ Shares mask_shares(const Tensor& attribution, bool channels_last, const Image& m
   for (std::int64_t y = 0; y < h; ++y) {
     for (std::int64_t x = 0; x < w; ++x) {
       double sum = 0;
-      for (std::int64_t k = 0; k < c; ++k) sum += a[static_cast<std::size_t>(channels_last ? (y * w + x) * c + k : (k * h + y) * w + x)];
+      for (std::int64_t k = 0; k < c; ++k)
+        sum += a[static_cast<std::size_t>(channels_last ? (y * w + x) * c + k : (k * h + y) * w + x)];
       const double positive = std::max(0.0, sum);
       sums[mask.at(static_cast<int>(x), static_cast<int>(y))[0]] += positive;
       total += positive;

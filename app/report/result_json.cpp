@@ -24,14 +24,25 @@ Json model_json(const Model& model) {
   const Metadata& m = model.metadata();
   Json opsets = Json::object();
   for (const auto& [domain, version] : m.opsets) opsets[domain] = version;
-  return {{"path", m.path}, {"sha256", m.digest}, {"producer", m.producer}, {"ir_version", m.ir_version}, {"opsets", opsets}};
+  return {{"path", m.path},
+          {"sha256", m.digest},
+          {"producer", m.producer},
+          {"ir_version", m.ir_version},
+          {"opsets", opsets}};
 }
 
 Json compute_json(const Arguments& args, const ComputeReport& r) {
-  return {{"device", args.device},         {"precision", text_of(r.precision)}, {"threads", max_threads()},
-          {"seed", args.seed},             {"chunk", r.chunk},                  {"rows", r.rows},
-          {"batched", r.batched},          {"seconds", r.seconds},              {"setup_seconds", r.setup_seconds},
-          {"peak_bytes", r.peak_bytes},    {"notices", r.notices}};
+  return {{"device", args.device},
+          {"precision", text_of(r.precision)},
+          {"threads", max_threads()},
+          {"seed", args.seed},
+          {"chunk", r.chunk},
+          {"rows", r.rows},
+          {"batched", r.batched},
+          {"seconds", r.seconds},
+          {"setup_seconds", r.setup_seconds},
+          {"peak_bytes", r.peak_bytes},
+          {"notices", r.notices}};
 }
 
 class ToJson final : public OptionVisitor {
@@ -69,8 +80,13 @@ std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses
   Json j = head(model, "doctor");
   j["operators"] = Json::array();
   for (const OperatorUse& u : uses) {
-    j["operators"].push_back({{"operator", u.op}, {"domain", u.domain}, {"opset", u.version}, {"nodes", u.count},
-                              {"first_node", u.first_node}, {"forward", u.forward}, {"gradient", u.gradient}});
+    j["operators"].push_back({{"operator", u.op},
+                              {"domain", u.domain},
+                              {"opset", u.version},
+                              {"nodes", u.count},
+                              {"first_node", u.first_node},
+                              {"forward", u.forward},
+                              {"gradient", u.gradient}});
   }
   return dump(j);
 }
@@ -111,9 +127,17 @@ std::string methods_json() {
   for (const MethodInfo& m : methods()) {
     ToJson options;
     m.make()->visit_options(options);
-    j.push_back({{"name", m.name}, {"title", m.title}, {"paper", m.paper}, {"formula", m.formula},
-                 {"needs_baseline", m.needs_baseline}, {"stochastic", m.stochastic}, {"completeness", m.completeness},
-                 {"mixes_examples", m.mixes_examples}, {"from", m.from}, {"to", m.to}, {"options", options.descriptions}});
+    j.push_back({{"name", m.name},
+                 {"title", m.title},
+                 {"paper", m.paper},
+                 {"formula", m.formula},
+                 {"needs_baseline", m.needs_baseline},
+                 {"stochastic", m.stochastic},
+                 {"completeness", m.completeness},
+                 {"mixes_examples", m.mixes_examples},
+                 {"from", m.from},
+                 {"to", m.to},
+                 {"options", options.descriptions}});
   }
   return dump(j);
 }
@@ -121,7 +145,8 @@ std::string methods_json() {
 std::string verify_json(const std::vector<VerifyLine>& lines, int passed, int failed, int skipped) {
   Json j = {{"onnxray", version()}, {"verb", "verify"}, {"passed", passed}, {"failed", failed}, {"skipped", skipped}};
   j["cases"] = Json::array();
-  for (const VerifyLine& l : lines) j["cases"].push_back({{"case", l.name}, {"status", l.status}, {"detail", l.detail}});
+  for (const VerifyLine& l : lines)
+    j["cases"].push_back({{"case", l.name}, {"status", l.status}, {"detail", l.detail}});
   return dump(j);
 }
 

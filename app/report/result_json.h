@@ -53,8 +53,9 @@ struct VerifyLine {
                                    const Evaluation& result, const std::map<std::string, std::string>& files);
 [[nodiscard]] std::string grad_json(const Model& model, const Arguments& args, const std::vector<std::string>& inputs,
                                     const Gradients& result, const std::map<std::string, std::string>& files);
-[[nodiscard]] std::string attribute_json(const Model& model, const Arguments& args, const MethodInfo& info, Method& method,
-                                         const Request& request, const LoadedInputs& inputs, const Attribution& result,
-                                         const AttributeFiles& files, const Predictions& predictions);
+[[nodiscard]] std::string attribute_json(const Model& model, const Arguments& args, const MethodInfo& info,
+                                         Method& method, const Request& request, const LoadedInputs& inputs,
+                                         const Attribution& result, const AttributeFiles& files,
+                                         const Predictions& predictions);
 
 }  // namespace onnxray::app

@@ -39,7 +39,8 @@ ModelSummary summarize(const Graph& g) {
   std::sort(named.begin(), named.end());
   for (const auto& [v, name] : named) {
     const Node* node = g.producer(v);
-    s.values.push_back({name, node == nullptr ? "input" : node->op->name, std::string(name_of(g.value(v).dtype)), g.value(v).dims});
+    s.values.push_back(
+        {name, node == nullptr ? "input" : node->op->name, std::string(name_of(g.value(v).dtype)), g.value(v).dims});
   }
   return s;
 }
