@@ -36,7 +36,9 @@ constexpr ActivationDefault kActivations[] = {
 std::vector<Activation> read_activations(ConvertCtx& c, std::vector<std::string> defaults, std::size_t directions) {
   const std::size_t per_direction = defaults.size();
   std::vector<std::string> names = c.attr_strings("activations", defaults);
-  if (names.size() == per_direction && directions == 2) names.insert(names.end(), names.begin(), names.end());
+  if (names.size() == per_direction && directions == 2) {
+    for (std::size_t i = 0; i < per_direction; ++i) names.push_back(std::string(names[i]));
+  }
   // RNN's own default lists the functions of two directions.
   if (names.size() > per_direction * directions) names.resize(per_direction * directions);
   ONNXRAY_CHECK(names.size() == per_direction * directions, "got ", names.size(), " activations, expected ",
@@ -270,7 +272,7 @@ void lstm(ConvertCtx& ctx) {
       if (!peepholes.empty() || coupled) {
         out = net.apply(f, peepholes.empty() ? out : b.add(out, b.mul(d.c, peepholes[1])));
       }
-      d.h = b.mul(out, net.apply(h, d.c));
+      d.h = b.mul(out, activate(b, h, d.c));  // clip bounds the gates only, as in onnxruntime
     }));
   }
   net.finish(ys);

@@ -16,8 +16,9 @@ constexpr std::int64_t kChunk = 256;  // elements whose exponentials are held at
 void exp_each(const double* x, double* y, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) y[i] = std::exp(x[i]);
 }
-void exp_each(const float* x, float* y, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) y[i] = std::exp(x[i]);
+ONNXRAY_CLONES void exp_each(const float* x, float* y, std::int64_t n) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < n; ++i) y[i] = vmath::exp(x[i]);
 }
 
 struct Axis {
