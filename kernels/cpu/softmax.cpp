@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/elementwise_loops.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/reduce_run.h"
+#include "kernels/vector_math.h"
 
 namespace onnxray::cpu {
 namespace {
