@@ -8,6 +8,7 @@
 #include "engine/builder.h"
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -197,15 +198,22 @@ void rows_conv(RowsCtx& c) {
 }  // namespace
 
 void register_conv_ops(OpRegistry& r) {
-  r.add({.name = "conv", .infer = infer_conv, .grad = grad_conv, .rows = rows_conv, .traits = {.linear = true}});
+  r.add({.name = "conv",
+         .infer = infer_conv,
+         .grad = grad_conv,
+         .rows = rows_conv,
+         .channels_last = channels_last_window,
+         .traits = {.linear = true}});
   r.add({.name = "conv_input_grad",
          .infer = infer_conv_input_grad,
          .grad = grad_conv_input_grad,
          .rows = rows_conv,
+         .channels_last = channels_last_window,
          .traits = {.linear = true}});
   r.add({.name = "conv_weight_grad",
          .infer = infer_conv_weight_grad,
          .grad = grad_conv_weight_grad,
+         .channels_last = channels_last_window,
          .traits = {.linear = true}});
 }
 

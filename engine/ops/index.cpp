@@ -3,6 +3,7 @@
 #include "engine/builder.h"
 #include "engine/ops/families.h"
 #include "engine/ops/layout.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -79,6 +80,7 @@ void register_index_ops(OpRegistry& r) {
          .infer = infer_gather,
          .grad = grad_gather,
          .rows = rows_gather,
+         .channels_last = channels_last_axis,
          .traits = {.linear = true, .moves = true}});
   r.add({.name = "index_add",
          .infer = infer_index_add,
@@ -87,6 +89,7 @@ void register_index_ops(OpRegistry& r) {
                c.set(0, c.b.op("gather", {c.dy(), c.x(1)}, {{"axis", c.attrs.integer("axis", 0)}}));
              },
          .rows = rows_index_add,
+         .channels_last = channels_last_axis,
          .traits = {.linear = true}});
   register_elements_ops(r);
   register_select_ops(r);

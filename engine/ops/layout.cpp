@@ -4,6 +4,7 @@
 #include "engine/builder.h"
 #include "engine/ops/families.h"
 #include "engine/ops/layout.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -175,17 +176,20 @@ void register_layout_ops(OpRegistry& r) {
          .infer = infer_transpose,
          .grad = grad_transpose,
          .rows = rows_transpose,
+         .channels_last = channels_last_transpose,
          .traits = {.linear = true, .moves = true}});
   // Autodiff sums the cotangent back to the input's shape.
   r.add({.name = "expand",
          .infer = infer_expand,
          .grad = [](GradCtx& c) { c.set(0, c.dy()); },
          .rows = rows_expand,
+         .channels_last = channels_last_lists,
          .traits = {.linear = true, .moves = true}});
   r.add({.name = "concat",
          .infer = infer_concat,
          .grad = grad_concat,
          .rows = rows_concat,
+         .channels_last = channels_last_axis,
          .traits = {.linear = true, .moves = true}});
   register_cut_ops(r);
 }

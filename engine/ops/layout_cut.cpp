@@ -1,6 +1,7 @@
 // slice{starts, sizes, steps}, its gradient unslice{starts, steps, shape}, and pad{begins, ends, value}.
 #include "engine/builder.h"
 #include "engine/ops/layout.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -110,16 +111,19 @@ void register_cut_ops(OpRegistry& r) {
          .infer = infer_slice,
          .grad = grad_slice,
          .rows = [](RowsCtx& c) { rows_cut(c, *c.inputs[0].dims, *c.output_dims[0], "sizes"); },
+         .channels_last = channels_last_lists,
          .traits = {.linear = true, .moves = true}});
   r.add({.name = "unslice",
          .infer = infer_unslice,
          .grad = grad_unslice,
          .rows = [](RowsCtx& c) { rows_cut(c, *c.output_dims[0], *c.inputs[0].dims, "shape"); },
+         .channels_last = channels_last_lists,
          .traits = {.linear = true, .moves = true}});
   r.add({.name = "pad",
          .infer = infer_pad,
          .grad = grad_pad,
          .rows = rows_pad,
+         .channels_last = channels_last_lists,
          .traits = {.linear = true, .moves = true}});
 }
 

@@ -4,6 +4,7 @@
 #include "engine/builder.h"
 #include "engine/ops/layout.h"
 #include "engine/ops/norm.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -89,13 +90,15 @@ void register_softmax_ops(OpRegistry& r) {
                c.set(0, c.b.op("softmax_grad", {c.dy(), c.y()}, c.attrs));
              },
          .rows = rows_softmax,
-         .expand = expand_softmax});
+         .expand = expand_softmax,
+         .channels_last = channels_last_axis});
   // dx from dy and the softmax y.
   r.add({.name = "softmax_grad",
          .infer = infer_softmax_grad,
          .grad = grad_softmax_grad,
          .rows = rows_softmax,
-         .expand = expand_softmax_grad});
+         .expand = expand_softmax_grad,
+         .channels_last = channels_last_axis});
   // dx = dy - exp(y) sum(dy)
   r.add({.name = "log_softmax",
          .infer = infer_softmax,
@@ -106,7 +109,8 @@ void register_softmax_ops(OpRegistry& r) {
                c.set(0, b.sub(c.dy(), b.mul(p, sum_along(b, c.dy(), axis_of(c.attrs)))));
              },
          .rows = rows_softmax,
-         .expand = expand_log_softmax});
+         .expand = expand_log_softmax,
+         .channels_last = channels_last_axis});
 }
 
 }  // namespace onnxray

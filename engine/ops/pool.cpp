@@ -5,6 +5,7 @@
 #include "engine/builder.h"
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -145,26 +146,31 @@ void register_pool_ops(OpRegistry& r) {
          .infer = infer_max_pool,
          .grad = grad_max_pool,
          .rows = rows_pool,
+         .channels_last = channels_last_window,
          .traits = {.moves = true}});
   r.add({.name = "max_pool_grad",
          .infer = infer_max_pool_grad,
          .grad = grad_max_pool_grad,
          .rows = rows_pool,
+         .channels_last = channels_last_window,
          .traits = {.linear = true}});
   r.add({.name = "max_pool_pick",
          .infer = infer_max_pool_pick,
          .grad = grad_max_pool_pick,
          .rows = rows_pool,
+         .channels_last = channels_last_window,
          .traits = {.linear = true, .moves = true}});
   r.add({.name = "avg_pool",
          .infer = infer_avg_pool,
          .grad = grad_avg_pool,
          .rows = rows_pool,
+         .channels_last = channels_last_window,
          .traits = {.linear = true}});
   r.add({.name = "avg_pool_grad",
          .infer = infer_avg_pool_grad,
          .grad = grad_avg_pool_grad,
          .rows = rows_pool,
+         .channels_last = channels_last_window,
          .traits = {.linear = true}});
 }
 

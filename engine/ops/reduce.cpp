@@ -3,6 +3,7 @@
 
 #include "engine/builder.h"
 #include "engine/ops/families.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -155,12 +156,29 @@ void register_reduce_ops(OpRegistry& r) {
          .infer = infer_reduce_number,
          .grad = grad_sum,
          .rows = rows_reduce,
+         .channels_last = channels_last_reduce,
          .traits = {.linear = true}});
-  r.add(
-      {.name = "reduce_mean", .infer = infer_mean, .grad = grad_mean, .rows = rows_reduce, .traits = {.linear = true}});
-  r.add({.name = "reduce_max", .infer = infer_reduce, .grad = grad_extremum, .rows = rows_reduce});
-  r.add({.name = "reduce_min", .infer = infer_reduce, .grad = grad_extremum, .rows = rows_reduce});
-  r.add({.name = "reduce_prod", .infer = infer_reduce_number, .grad = grad_prod, .rows = rows_reduce});
+  r.add({.name = "reduce_mean",
+         .infer = infer_mean,
+         .grad = grad_mean,
+         .rows = rows_reduce,
+         .channels_last = channels_last_reduce,
+         .traits = {.linear = true}});
+  r.add({.name = "reduce_max",
+         .infer = infer_reduce,
+         .grad = grad_extremum,
+         .rows = rows_reduce,
+         .channels_last = channels_last_reduce});
+  r.add({.name = "reduce_min",
+         .infer = infer_reduce,
+         .grad = grad_extremum,
+         .rows = rows_reduce,
+         .channels_last = channels_last_reduce});
+  r.add({.name = "reduce_prod",
+         .infer = infer_reduce_number,
+         .grad = grad_prod,
+         .rows = rows_reduce,
+         .channels_last = channels_last_reduce});
   r.add({.name = "argmax", .infer = infer_arg, .rows = rows_arg, .traits = {.piecewise_constant = true}});
   r.add({.name = "argmin", .infer = infer_arg, .rows = rows_arg, .traits = {.piecewise_constant = true}});
   r.add({.name = "cumsum",

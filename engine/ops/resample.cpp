@@ -3,6 +3,7 @@
 // the gradient. Attributes: offsets int64 [out + 1], index int64 [n], weight float64 [n], as tensors.
 #include "engine/builder.h"
 #include "engine/ops/layout.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -69,6 +70,7 @@ void register_resample_ops(OpRegistry& r) {
          .infer = infer_resample,
          .grad = grad_resample,
          .rows = rows_resample,
+         .channels_last = channels_last_axis,
          .traits = {.linear = true}});
 }
 

@@ -2,6 +2,7 @@
 // outermost; attributes `axis` and `inner` say so here.
 #include "engine/builder.h"
 #include "engine/ops/families.h"
+#include "engine/passes/channels_last.h"
 
 namespace onnxray {
 namespace {
@@ -46,6 +47,7 @@ void register_row_ops(OpRegistry& r) {
                attrs.set("rows", extent / attrs.integer("inner", 1));
                c.set(0, c.b.op("scatter_rows", {c.dy(), c.x(1)}, std::move(attrs)));
              },
+         .channels_last = channels_last_axis,
          .traits = {.linear = true, .moves = true}});
   // y[i] = sum of x[j] over index[j] = i, added in the order of j.
   r.add({.name = "scatter_rows",
@@ -60,6 +62,7 @@ void register_row_ops(OpRegistry& r) {
              [](GradCtx& c) {
                c.set(0, c.b.op("gather_rows", {c.dy(), c.x(1)}, axis_and_inner(c.attrs)));
              },
+         .channels_last = channels_last_axis,
          .traits = {.linear = true}});
   // A row-constant value repeated `count` times along its row axis.
   r.add({.name = "repeat_rows",
@@ -80,6 +83,7 @@ void register_row_ops(OpRegistry& r) {
                    c.b.reduce("reduce_sum", c.b.reshape(c.dy(), split), {static_cast<std::int64_t>(axis)}, false);
                c.set(0, c.b.reshape(s, d));
              },
+         .channels_last = channels_last_axis,
          .traits = {.linear = true, .moves = true}});
   // state[index[j]] += weight[j] * x[j] for j = 0, 1, ... in order: how methods fold rows into per-example results.
   // Inputs: state [E, ...] (updated in place), x [R, ...], weight float64 [R], index int64 [R].
