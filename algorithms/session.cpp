@@ -50,11 +50,11 @@ Dims row_dims_of(const Dims& one_row, const RowMap& rows) {
   if (!rows.is_rows()) return one_row;
   Dims d = one_row;
   const auto axis = static_cast<std::size_t>(rows.axis);
-  if (rows.inner == 1) {
+  if (rows.inner == 1 && rows.outer == 1) {
     d.erase(d.begin() + rows.axis);
     return d;
   }
-  // [a, inner, b] -> [inner, a, b]: the row's blocks come first.
+  // [a, outer * inner, b] -> [outer * inner, a, b]: the row's blocks come first.
   d.erase(d.begin() + rows.axis);
   d.insert(d.begin(), one_row[axis]);
   return d;
@@ -82,12 +82,24 @@ ValueId rows_first(Builder& b, ValueId v, const RowMap& rows, bool batched) {
       if (i != rows.axis) perm.push_back(i);
     }
     v = b.transpose(v, perm);
-    b.graph.value(v).rows = RowMap::rows(0, rows.inner);
+    b.graph.value(v).rows = RowMap::rows(0, rows.inner, rows.outer);
   }
-  if (rows.inner == 1) return v;
+  if (rows.inner == 1 && rows.outer == 1) return v;
   Dims d = b.dims(v);
-  d[0] /= rows.inner;
-  d.insert(d.begin() + 1, rows.inner);
+  d[0] /= rows.inner * rows.outer;
+  if (rows.outer > 1) {
+    // [outer * N * inner, ...] -> [outer, N, inner, ...] -> [N, outer, inner, ...]
+    Dims split = d;
+    split.insert(split.begin(), rows.outer);
+    split.insert(split.begin() + 2, rows.inner);
+    v = b.reshape(v, split);
+    b.graph.value(v).rows = RowMap::rows(1);
+    std::vector<std::int64_t> perm{1, 0};
+    for (std::int64_t i = 2; i < static_cast<std::int64_t>(split.size()); ++i) perm.push_back(i);
+    v = b.transpose(v, perm);
+    b.graph.value(v).rows = RowMap::rows(0);
+  }
+  d.insert(d.begin() + 1, rows.outer * rows.inner);
   v = b.reshape(v, d);
   b.graph.value(v).rows = RowMap::rows(0);
   return v;
@@ -103,6 +115,13 @@ ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap
     moved.insert(moved.begin(), one_row[axis] * (batched ? count : 1));
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(one_row.size()); ++i) {
       perm.push_back(i < rows.axis ? i + 1 : (i == rows.axis ? 0 : i));
+    }
+    if (batched && rows.outer > 1) {
+      Dims split(moved.begin() + 1, moved.end());
+      split.insert(split.begin(), {count, rows.outer, rows.inner});
+      std::vector<std::int64_t> swap{1, 0};
+      for (std::int64_t i = 2; i < static_cast<std::int64_t>(split.size()); ++i) swap.push_back(i);
+      v = b.transpose(b.reshape(v, split), swap);
     }
     return b.transpose(b.reshape(v, moved), perm);
   }
@@ -190,7 +209,14 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
   ONNXRAY_CHECK(!from.empty(),
                 "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
                 "the output of its embedding lookup");
-  const std::vector<std::string> vary = cut_at_from ? from : float_inputs;
+  // Without a cut the actual inputs are the rows, token ids included.
+  std::vector<std::string> vary = from;
+  if (!cut_at_from) {
+    vary.clear();
+    for (const ValueInfo& in : model.inputs()) {
+      if (examples_ == 1 || spec.rows.contains(in.name)) vary.push_back(in.name);
+    }
+  }
   std::vector<ValueId> named;
   for (const std::vector<std::string>* list : {&vary, &std::as_const(from)}) {
     for (const std::string& name : *list) named.push_back(find_value(g, name, "from"));

@@ -106,7 +106,7 @@ class Backward {
     if (!rows.is_rows()) return v;
     ValueId& cached = gathered_[v];
     if (cached == 0) {  // 0 is an input or constant, never a gather
-      cached = b.op("gather_rows", {v, request.row_index}, {{"axis", rows.axis}, {"inner", rows.inner}});
+      cached = b.op("gather_rows", {v, request.row_index}, {{"axis", rows.axis}, {"inner", rows.inner}, {"outer", rows.outer}});
       b.graph.value(cached).rows = rows;
     }
     return cached;
@@ -116,7 +116,7 @@ class Backward {
     Dims d = b.graph.value(v).dims;
     const RowMap rows = b.graph.value(v).rows;
     if (request.row_index != kNoValue && rows.is_rows()) {
-      d[static_cast<std::size_t>(rows.axis)] = rows.inner * b.dims(request.row_index)[0];
+      d[static_cast<std::size_t>(rows.axis)] = rows.outer * rows.inner * b.dims(request.row_index)[0];
     }
     return d;
   }

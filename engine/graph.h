@@ -19,17 +19,21 @@ using ValueId = std::int32_t;
 using NodeId = std::int32_t;
 inline constexpr ValueId kNoValue = -1;  // an optional input that is absent
 
-// How a value carries the rows of a batch: not at all, along one axis of extent rows * inner (the row index is the
-// outer part: Swin's windows are [64 N, 49, 96], axis 0, inner 64), or in a way that mixes rows.
+// How a value carries the rows of a batch: not at all, along one axis of extent outer * rows * inner, or in a way that
+// mixes rows. Swin's windows are [64 N, 49, 96]: axis 0, inner 64. A ViT that flattens [tokens, N, C] to two axes has
+// [197 N, 768] with the row index innermost: axis 0, outer 197.
 struct RowMap {
   enum class Kind : std::uint8_t { kNone, kRows, kMixed } kind = Kind::kNone;
   std::int64_t axis = 0;
   std::int64_t inner = 1;
+  std::int64_t outer = 1;
   bool operator==(const RowMap&) const = default;
 
   [[nodiscard]] static RowMap none() { return {}; }
-  [[nodiscard]] static RowMap rows(std::int64_t axis, std::int64_t inner = 1) { return {Kind::kRows, axis, inner}; }
-  [[nodiscard]] static RowMap mixed() { return {Kind::kMixed, 0, 1}; }
+  [[nodiscard]] static RowMap rows(std::int64_t axis, std::int64_t inner = 1, std::int64_t outer = 1) {
+    return {Kind::kRows, axis, inner, outer};
+  }
+  [[nodiscard]] static RowMap mixed() { return {Kind::kMixed}; }
   [[nodiscard]] bool is_none() const { return kind == Kind::kNone; }
   [[nodiscard]] bool is_rows() const { return kind == Kind::kRows; }
   [[nodiscard]] bool is_mixed() const { return kind == Kind::kMixed; }

@@ -24,7 +24,13 @@ struct Case {
 
 void find_cases(const fs::path& root, std::vector<Case>& out) {
   ONNXRAY_CHECK(fs::exists(root), "'", root.string(), "' does not exist");
-  const auto is_case = [](const fs::path& p) { return fs::exists(p / "model.onnx"); };
+  const auto is_case = [](const fs::path& p) {
+    if (!fs::exists(p / "model.onnx")) return false;
+    for (const auto& entry : fs::directory_iterator(p)) {
+      if (entry.is_directory() && entry.path().filename().string().starts_with("test_data_set_")) return true;
+    }
+    return false;
+  };
   if (is_case(root)) {
     const fs::path clean = fs::absolute(root).lexically_normal();
     out.push_back({(clean.has_filename() ? clean : clean.parent_path()).filename().string(), root});
@@ -90,7 +96,6 @@ std::string run_case(const Case& c, const Arguments& args) {
       sets.push_back(entry.path());
   }
   std::sort(sets.begin(), sets.end());
-  if (sets.empty()) return "has no test_data_set_*";
   for (const fs::path& set : sets) {
     NamedTensors inputs;
     std::size_t k = 0;

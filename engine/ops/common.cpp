@@ -34,10 +34,10 @@ RowMap rows_broadcast(RowsCtx& c, std::size_t result_rank) {
     if (in.dims == nullptr || in.rows.is_none()) continue;
     if (in.rows.is_mixed()) return RowMap::mixed();
     const auto shift = static_cast<std::int64_t>(result_rank - in.dims->size());
-    const RowMap aligned = RowMap::rows(in.rows.axis + shift, in.rows.inner);
+    const RowMap aligned = RowMap::rows(in.rows.axis + shift, in.rows.inner, in.rows.outer);
     if (out.is_none()) {
       out = aligned;
-    } else if (out.axis != aligned.axis) {
+    } else if (out.axis != aligned.axis || out.outer != aligned.outer) {
       return RowMap::mixed();
     } else {
       out.inner = std::max(out.inner, aligned.inner);
@@ -57,7 +57,7 @@ RowMap rows_broadcast(RowsCtx& c, std::size_t result_rank) {
       // A constant of extent 1 broadcasts over the rows, unless it has to meet inner > 1 windows: 1 does as well.
       continue;
     }
-    if ((*in.dims)[static_cast<std::size_t>(axis)] != out.inner) return RowMap::mixed();
+    if ((*in.dims)[static_cast<std::size_t>(axis)] != out.inner || out.outer != 1) return RowMap::mixed();
     c.expand[i] = RowMap::rows(axis, out.inner);
   }
   return out;

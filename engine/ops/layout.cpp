@@ -26,20 +26,23 @@ void infer_reshape(InferCtx& c) {
 }
 
 // Rows on `axis` are memory [before, B, one row's rest]. The output keeps them apart on axis k when the extents before
-// k multiply to the same `before`; its extent there becomes B * out[k].
+// k multiply to the same `before` (then they are the outermost part of k), or when those and an outer part of k do; its
+// extent there becomes B * out[k].
 void rows_reshape(RowsCtx& c) {
   const RowMap in = c.inputs[0].rows;
   if (!in.is_rows()) return;
   const Dims& out = *c.output_dims[0];
-  const std::int64_t before = product(*c.inputs[0].dims, 0, at(in.axis));
+  const std::int64_t before = product(*c.inputs[0].dims, 0, at(in.axis)) * in.outer;
   const std::vector<std::int64_t> keeps = c.attrs.ints("keeps");
-  std::int64_t best = -1, best_score = -1, head = 1;
+  std::int64_t best = -1, best_score = -1, best_outer = 1, head = 1;
   for (std::size_t k = 0; k < out.size(); ++k) {
     if (head == before) {
       const auto axis = static_cast<std::int64_t>(k);
       const std::int64_t score =
           (k < keeps.size() && keeps[k] == in.axis ? 4 : 0) + (out[k] == 1 ? 2 : 0) + (axis == in.axis ? 1 : 0);
-      if (score > best_score) best = axis, best_score = score;
+      if (score > best_score) best = axis, best_score = score, best_outer = 1;
+    } else if (best < 0 && head > 0 && before % head == 0 && out[k] % (before / head) == 0) {
+      best = static_cast<std::int64_t>(k), best_outer = before / head;
     }
     head *= out[k];
   }
@@ -47,7 +50,7 @@ void rows_reshape(RowsCtx& c) {
   Dims shape = out;
   shape[at(best)] *= c.count;
   c.attrs.set("shape", std::move(shape));
-  c.outputs[0] = RowMap::rows(best, out[at(best)]);
+  c.outputs[0] = RowMap::rows(best, out[at(best)] / best_outer, best_outer);
 }
 
 // --- transpose{perm}
@@ -80,7 +83,7 @@ void rows_transpose(RowsCtx& c) {
   if (!in.is_rows()) return;
   const std::vector<std::int64_t> perm = c.attrs.ints("perm");
   const auto axis = std::find(perm.begin(), perm.end(), in.axis) - perm.begin();
-  c.outputs[0] = RowMap::rows(axis, in.inner);
+  c.outputs[0] = RowMap::rows(axis, in.inner, in.outer);
 }
 
 // --- expand{shape}: numpy broadcasting to exactly `shape`.
@@ -171,13 +174,13 @@ void register_layout_ops(OpRegistry& r) {
          .infer = infer_reshape,
          .grad = [](GradCtx& c) { c.set(0, c.b.reshape(c.dy(), c.dims(0))); },
          .rows = rows_reshape,
-         .traits = {.view = true, .linear = true, .moves = true}});
+         .traits = {.view = true, .linear = true, .moves = true, .outer_rows = true}});
   r.add({.name = "transpose",
          .infer = infer_transpose,
          .grad = grad_transpose,
          .rows = rows_transpose,
          .channels_last = channels_last_transpose,
-         .traits = {.linear = true, .moves = true}});
+         .traits = {.linear = true, .moves = true, .outer_rows = true}});
   // Autodiff sums the cotangent back to the input's shape.
   r.add({.name = "expand",
          .infer = infer_expand,

@@ -86,7 +86,7 @@ void rows_matmul(RowsCtx& c) {
       if (!kept) return;
       axis = i == 0 ? rank - 2 : rank - 1;
     }
-    seen[i] = RowMap::rows(axis, rows.inner);
+    seen[i] = RowMap::rows(axis, rows.inner, rows.outer);
     if (out.is_none()) out = seen[i];
     else if (!(out == seen[i])) return;
   }
@@ -95,7 +95,7 @@ void rows_matmul(RowsCtx& c) {
       if (seen[i].is_rows()) continue;
       const std::int64_t axis = out.axis - rank + static_cast<std::int64_t>(c.inputs[i].dims->size());
       if (axis < 0 || (*c.inputs[i].dims)[static_cast<std::size_t>(axis)] == 1) continue;
-      if ((*c.inputs[i].dims)[static_cast<std::size_t>(axis)] != out.inner) return;
+      if ((*c.inputs[i].dims)[static_cast<std::size_t>(axis)] != out.inner || out.outer != 1) return;
       c.expand[i] = RowMap::rows(axis, out.inner);
     }
   } else if (seen[0].is_rows() && seen[1].is_rows()) {
@@ -103,6 +103,7 @@ void rows_matmul(RowsCtx& c) {
   }
   if (c.inputs.size() > 2 && c.inputs[2].dims != nullptr) {
     if (!c.inputs[2].rows.is_none()) return;
+    if (out.axis == rank - 1 && out.outer != 1) return;
     if (out.axis == rank - 1) c.expand[2] = RowMap::rows(0, out.inner);
   }
   if (c.inputs.size() > 3 && c.inputs[3].dims != nullptr && c.inputs[3].rows != out) return;
@@ -113,7 +114,7 @@ void rows_matmul(RowsCtx& c) {
 
 void register_matmul_ops(OpRegistry& r) {
   r.add(
-      {.name = "matmul", .infer = infer_matmul, .grad = grad_matmul, .rows = rows_matmul, .traits = {.linear = true}});
+      {.name = "matmul", .infer = infer_matmul, .grad = grad_matmul, .rows = rows_matmul, .traits = {.linear = true, .outer_rows = true}});
 }
 
 }  // namespace onnxray

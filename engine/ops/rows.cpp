@@ -26,7 +26,7 @@ void expect_index(const InferCtx& c, std::size_t i) {
   ONNXRAY_CHECK(c.dtype(i) == DType::i64 && c.rank(i) == 1, "row index must be int64[R]");
 }
 
-Attrs axis_and_inner(const Attrs& a) { return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}}; }
+Attrs axis_and_inner(const Attrs& a) { return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}, {"outer", a.integer("outer", 1)}}; }
 
 }  // namespace
 
@@ -44,7 +44,7 @@ void register_row_ops(OpRegistry& r) {
              [](GradCtx& c) {
                Attrs attrs = axis_and_inner(c.attrs);
                const std::int64_t extent = c.dims(0)[static_cast<std::size_t>(attrs.integer("axis", 0))];
-               attrs.set("rows", extent / attrs.integer("inner", 1));
+               attrs.set("rows", extent / (attrs.integer("inner", 1) * attrs.integer("outer", 1)));
                c.set(0, c.b.op("scatter_rows", {c.dy(), c.x(1)}, std::move(attrs)));
              },
          .channels_last = channels_last_axis,

@@ -64,7 +64,9 @@ Batched batch_rows(const Graph& g, std::int64_t count) {
     if (!any) {
       ctx.outputs.assign(node.outputs.size(), RowMap::none());
     } else if (node.op->rows != nullptr) {
-      node.op->rows(ctx);
+      bool outer = false;
+      for (const RowsCtx::Input& in : ctx.inputs) outer = outer || in.rows.outer != 1;
+      if (!outer || node.op->traits.elementwise || node.op->traits.outer_rows) node.op->rows(ctx);
     }
     const auto refuse = [&] {
       return Batched{std::nullopt,

@@ -4,7 +4,7 @@
 namespace onnxray {
 
 Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate) {
-  return clean(set_precision(g, precision, evaluate));
+  return recognise_composites(clean(set_precision(g, precision, evaluate)), evaluate);
 }
 
 Graph prepare_suffix(const Graph& g, const Evaluator& evaluate) {

@@ -5,17 +5,17 @@
 namespace onnxray::cpu {
 namespace {
 
-// A value with row map (axis, inner) seen as [outer, rows, block]; block in elements.
+// A value with row map (axis, inner, outer) seen as [outer, rows, block]; block in elements.
 struct RowView {
   std::int64_t outer = 1, rows = 1, block = 1;
 };
 
 RowView view_of(const Dims& dims, const Attrs& attrs) {
   const auto axis = static_cast<std::size_t>(attrs.integer("axis", 0));
-  const std::int64_t inner = attrs.integer("inner", 1);
+  const std::int64_t inner = attrs.integer("inner", 1), outer = attrs.integer("outer", 1);
   RowView v;
-  v.outer = product(dims, 0, axis);
-  v.rows = dims[axis] / inner;
+  v.outer = product(dims, 0, axis) * outer;
+  v.rows = dims[axis] / (inner * outer);
   v.block = inner * product(dims, axis + 1, dims.size());
   return v;
 }

@@ -1,0 +1,205 @@
+// Exports of PyTorch against PyTorch's float64 outputs and input gradients (tests/golden/README.md says how they are
+// made). ONNXRAY_EXPORTS=DIR runs the same checks on another folder of cases, e.g. the full-size ones.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "api/onnxray.h"
+#include "app/io/npy.h"
+#include "engine/op.h"
+
+namespace onnxray {
+namespace {
+
+namespace fs = std::filesystem;
+
+double relative_l2(const Tensor& got, const Tensor& want) {
+  const auto a = got.to_doubles(), b = want.to_doubles();
+  if (a.size() != b.size()) return INFINITY;
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    error += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return norm == 0 ? std::sqrt(error) : std::sqrt(error / norm);
+}
+
+// What every ReLU and max-pool of the model decided: signs of ReLU outputs, positions of maxima.
+std::vector<std::int64_t> decisions(const Model& model, const NamedTensors& inputs, Precision precision) {
+  Specialisation spec;
+  for (const auto& [name, t] : inputs) spec.dims[name] = t.dims();
+  spec.data = inputs;
+  const auto canonical = model.canonical(spec);
+  std::vector<ValueId> asked;
+  for (const Node& node : canonical->graph.nodes()) {
+    if (node.op->name == "relu") asked.push_back(node.outputs[0]);
+    if (node.op->name == "max_pool") asked.push_back(node.outputs[1]);
+  }
+  Graph g = prepare_forward(extract(canonical->graph, {}, asked), precision, model.evaluator());
+  const auto plan = Plan::compile(lower_for(model.backend(), g, model.evaluator()), model.backend(), model.prepared());
+  PlanRun run(plan);
+  for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
+    run.bind(i, inputs.at(plan->graph().value(plan->graph().inputs()[i]).name));
+  }
+  run.execute();
+  std::vector<std::int64_t> out;
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const Tensor t = run.output(i);
+    if (is_float(t.dtype())) {
+      for (const double v : t.to_doubles()) out.push_back(v > 0);
+    } else {
+      const auto v = t.to_ints();
+      out.insert(out.end(), v.begin(), v.end());
+    }
+  }
+  return out;
+}
+
+std::vector<fs::path> folders() {
+  const char* given = std::getenv("ONNXRAY_EXPORTS");
+  const fs::path root = given != nullptr ? fs::path(given) : fs::path(ONNXRAY_SOURCE_DIR) / "tests/golden/exports";
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(root)) {
+    if (fs::exists(entry.path() / "case.json") && !entry.path().string().ends_with(".part")) out.push_back(entry.path());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+class Exports : public ::testing::TestWithParam<fs::path> {};
+
+TEST_P(Exports, AgreesWithPyTorch) {
+  const fs::path folder = GetParam();
+  nlohmann::json c;
+  std::ifstream(folder / "case.json") >> c;
+  const Model model = load(folder / c["model"].get<std::string>());
+  const bool declared_double = c["declared"] == "float64";
+  // float64 exports: 1e-9, or 1e-7 where constants of the file are float32 (the case records how far its own float64
+  // reference agrees); float32 exports are folded by the exporter in float32.
+  const bool narrow = declared_double && (c.value("agreement64", 0.0) > 1e-10 ||
+                                          c.value("notes", std::string()).find("float32") != std::string::npos);
+  const double bound64 = declared_double ? (narrow ? 1e-7 : 1e-9) : 1e-6;
+  const std::string of = c["of"];
+  std::vector<std::string> wrt;
+  for (const auto& [name, files] : c["grads"].items()) wrt.push_back(name);
+  const std::size_t rows = c["inputs"].begin()->size();
+  std::vector<double> flipped;
+  double worst64 = 0, worst32 = 0;
+  for (std::size_t r = 0; r < rows; ++r) {
+    NamedTensors inputs;
+    for (const auto& [name, files] : c["inputs"].items()) inputs[name] = app::read_npy(folder / files[r].get<std::string>());
+    const auto graph_has = [&](std::string_view name) {
+      Specialisation spec;
+      for (const auto& [n, t] : inputs) spec.dims[n] = t.dims();
+      spec.data = inputs;
+      return model.canonical(spec)->graph.find(name) != kNoValue;
+    };
+    std::vector<std::string> values;
+    for (const auto& [name, files] : c["outputs"].items()) values.push_back(name);
+    if (c.contains("values")) {
+      for (const auto& [name, files] : c["values"].items()) values.push_back(name);
+    }
+    const NamedTensors forward = run(model, inputs, values, {.precision = Precision::kFloat64});
+    for (const char* kind : {"outputs", "values"}) {
+      if (!c.contains(kind)) continue;
+      for (const auto& [name, files] : c[kind].items()) {
+        const double e = relative_l2(forward.at(name), app::read_npy(folder / files[r].get<std::string>()));
+        EXPECT_LE(e, bound64) << kind << " " << name << " row " << r;
+        worst64 = std::max(worst64, e);
+      }
+    }
+    const std::vector<Scalar> scalar{parse_scalar(of, graph_has)};
+    const Gradients g64 = gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat64}});
+    const Gradients g32 = gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat32}});
+    const bool same = decisions(model, inputs, Precision::kFloat64) == decisions(model, inputs, Precision::kFloat32);
+    for (const std::string& name : wrt) {
+      const Tensor want = app::read_npy(folder / c["grads"][name][r].get<std::string>());
+      const double e64 = relative_l2(g64.gradients.at(name), want), e32 = relative_l2(g32.gradients.at(name), want);
+      EXPECT_LE(e64, bound64) << "float64 gradient of " << name << " row " << r;
+      worst64 = std::max(worst64, e64);
+      worst32 = std::max(worst32, e32);
+      if (same) EXPECT_LE(e32, 1e-5) << "float32 gradient of " << name << " row " << r;
+      else flipped.push_back(e32);
+    }
+  }
+  std::cout << folder.filename().string() << ": float64 " << worst64 << ", float32 " << worst32 << ", rows with flipped decisions "
+            << flipped.size() << " of " << rows << "\n";
+  if (!flipped.empty()) {
+    std::sort(flipped.begin(), flipped.end());
+    EXPECT_LE(flipped[flipped.size() / 2], 5e-3);
+    EXPECT_LE(flipped.back(), 5e-2);
+  }
+}
+
+// Three rows at once give what three single rows give, bit for bit in float64.
+TEST_P(Exports, RowsAreIndependent) {
+  const fs::path folder = GetParam();
+  nlohmann::json c;
+  std::ifstream(folder / "case.json") >> c;
+  const Model model = load(folder / c["model"].get<std::string>());
+  const std::size_t rows = std::min<std::size_t>(3, c["inputs"].begin()->size());
+  std::vector<std::string> wrt;
+  for (const auto& [name, files] : c["grads"].items()) wrt.push_back(name);
+  std::vector<NamedTensors> single(rows);
+  NamedTensors stacked;
+  for (const auto& [name, files] : c["inputs"].items()) {
+    std::vector<Tensor> parts;
+    for (std::size_t r = 0; r < rows; ++r) {
+      parts.push_back(app::read_npy(folder / files[r].get<std::string>()));
+      single[r][name] = parts.back();
+    }
+    stacked[name] = stack_rows(parts);
+  }
+  const auto is_value = [&](std::string_view name) {
+    Specialisation spec;
+    for (const auto& [n, t] : single[0]) spec.dims[n] = t.dims();
+    spec.data = single[0];
+    return model.canonical(spec)->graph.find(name) != kNoValue;
+  };
+  const std::vector<Scalar> scalar{parse_scalar(c["of"].get<std::string>(), is_value)};
+  const ComputeOptions compute{.precision = Precision::kFloat64};
+  const Gradients all = gradient(model, {.inputs = stacked, .of = scalar, .wrt = wrt, .compute = compute});
+  const bool mixed = c.value("mixed", false);
+  EXPECT_EQ(all.report.batched, !mixed);
+  if (mixed) {
+    ASSERT_FALSE(all.report.notices.empty());
+    std::cout << folder.filename().string() << ": " << all.report.notices[0] << "\n";
+  }
+  std::vector<std::string> values;
+  for (const ValueInfo& out : model.outputs()) values.push_back(out.name);
+  if (c.contains("values")) {
+    for (const auto& [name, files] : c["values"].items()) values.push_back(name);
+  }
+  const Evaluation forward = evaluate(model, stacked, values, compute);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const Gradients one = gradient(model, {.inputs = single[r], .of = scalar, .wrt = wrt, .compute = compute});
+    for (const std::string& name : wrt) {
+      const Tensor got = all.gradients.at(name).rows(static_cast<std::int64_t>(r), static_cast<std::int64_t>(r) + 1);
+      EXPECT_TRUE(got.same_bits(one.gradients.at(name))) << name << " row " << r;
+    }
+    const Evaluation alone = evaluate(model, single[r], values, compute);
+    for (const std::string& name : values) {
+      const Tensor& together = forward.values.at(name);
+      if (together.rank() == 0 || together.dims()[0] != static_cast<std::int64_t>(rows)) continue;
+      const Tensor row = together.rows(static_cast<std::int64_t>(r), static_cast<std::int64_t>(r) + 1);
+      const Tensor want = alone.values.at(name);
+      ASSERT_EQ(row.size(), want.size()) << name;
+      EXPECT_TRUE(row.same_bits(want.reshaped(row.dims()))) << name << " row " << r;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Exports, ::testing::ValuesIn(folders()), [](const auto& info) {
+  std::string name = info.param.filename().string();
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return name;
+});
+
+}  // namespace
+}  // namespace onnxray
