@@ -218,7 +218,7 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
     }
   }
   std::vector<ValueId> named;
-  for (const std::vector<std::string>* list : {&vary, &std::as_const(from)}) {
+  for (const std::vector<std::string>* list : {&std::as_const(vary), &std::as_const(from)}) {
     for (const std::string& name : *list) named.push_back(find_value(g, name, "from"));
   }
   for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
