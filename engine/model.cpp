@@ -175,7 +175,7 @@ NamedTensors run(const Model& model, const NamedTensors& inputs, std::vector<std
   }
   const auto make = [&] {
     Graph g = extract(canonical->graph, {}, wanted);
-    g = prepare_forward(g, options.precision, model.evaluator());
+    g = prepare_suffix(prepare_forward(g, options.precision, model.evaluator()), model.evaluator());
     return lower_for(model.backend(), g, model.evaluator());
   };
   const auto plan =

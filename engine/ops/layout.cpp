@@ -36,13 +36,17 @@ void rows_reshape(RowsCtx& c) {
   const std::vector<std::int64_t> keeps = c.attrs.ints("keeps");
   std::int64_t best = -1, best_score = -1, best_outer = 1, head = 1;
   for (std::size_t k = 0; k < out.size(); ++k) {
+    const auto axis = static_cast<std::int64_t>(k);
     if (head == before) {
-      const auto axis = static_cast<std::int64_t>(k);
-      const std::int64_t score =
-          (k < keeps.size() && keeps[k] == in.axis ? 4 : 0) + (out[k] == 1 ? 2 : 0) + (axis == in.axis ? 1 : 0);
+      // Features stay apart from rows: [S, N, C] becomes [S N, C], not [S, N C].
+      const bool into_last = best >= 0 && k + 1 == out.size() && k > 0 &&
+                             in.axis + 1 != static_cast<std::int64_t>(c.inputs[0].dims->size()) && out[k] != 1;
+      const std::int64_t score = into_last ? 0
+                                           : 1 + (k < keeps.size() && keeps[k] == in.axis ? 4 : 0) +
+                                                 (out[k] == 1 ? 2 : 0) + (axis == in.axis ? 1 : 0);
       if (score > best_score) best = axis, best_score = score, best_outer = 1;
     } else if (best < 0 && head > 0 && before % head == 0 && out[k] % (before / head) == 0) {
-      best = static_cast<std::int64_t>(k), best_outer = before / head;
+      best = axis, best_score = 0, best_outer = before / head;
     }
     head *= out[k];
   }

@@ -8,13 +8,21 @@ Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& eval
 }
 
 Graph prepare_suffix(const Graph& g, const Evaluator& evaluate) {
-  (void)evaluate;
-  return clean(g);
+  return clean(simplify(fold_batch_norm(g, evaluate), evaluate));
 }
 
 Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate) {
   const auto has_kernel = [&](const Node& node) { return backend.find(node.op->name) != nullptr; };
-  return clean(expand_composites(clean(g), has_kernel, evaluate));
+  Graph lowered = clean(simplify(expand_composites(clean(g), has_kernel, evaluate), evaluate));
+  // float64 is the reference: plain operations in the model's own layout.
+  bool narrow = false;
+  for (const Node& node : lowered.nodes()) {
+    for (const ValueId v : node.outputs) narrow = narrow || lowered.value(v).dtype == DType::f32;
+  }
+  if (!narrow) return lowered;
+  lowered = clean(fuse_epilogues(lowered));
+  if (backend.wants_channels_last) lowered = clean(channels_last(lowered, evaluate));
+  return lowered;
 }
 
 }  // namespace onnxray

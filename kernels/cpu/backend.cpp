@@ -5,6 +5,7 @@ namespace onnxray {
 const Backend& cpu_backend() {
   static const Backend backend = [] {
     Backend b("cpu");
+    b.wants_channels_last = true;
     cpu::register_elementwise(b);
     cpu::register_activation(b);
     cpu::register_matmul(b);
