@@ -25,6 +25,8 @@ if [ -z "${CCACHE_DIR:-}" ] && { [ -z "${HOME:-}" ] || [ ! -w "${HOME:-}" ]; }; 
   CCACHE_DIR=$(cd "$build" && pwd)/.ccache
   export CCACHE_DIR
 fi
+# Paths below the root are hashed relative to it, so another clone finds what this one compiled.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$root} CCACHE_NOHASHDIR=${CCACHE_NOHASHDIR:-1}
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libdnnl-dev libprotobuf-dev protobuf-compiler libcli11-dev
   nlohmann-json3-dev libeigen3-dev libstb-dev libjpeg-dev libpng-dev)
