@@ -1,6 +1,7 @@
 // What every method is asked: inputs, which scalar (`to`), with respect to what (`from`), and how to compute.
 #pragma once
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct ComputeOptions {
   std::size_t memory_bytes = 0;                // for activations; 0: half of the machine's (or cgroup's) memory
   std::int64_t chunk = 0;                      // rows per plan; 0: chosen from model, request and memory
   std::uint64_t seed = 0;
+  bool profile = false;                        // fill ComputeReport::op_seconds
   // Called after every chunk; returning false cancels (Error of kind kCancelled).
   std::function<bool(const Progress&)> progress;
 };
@@ -42,6 +44,7 @@ struct ComputeReport {
   double seconds = 0, setup_seconds = 0;
   std::size_t peak_bytes = 0;  // largest arena
   std::vector<std::string> notices;
+  std::map<std::string, double> op_seconds;  // time in each operator's kernels, when asked for
   Precision precision = Precision::kFloat32;
 };
 

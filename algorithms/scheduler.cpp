@@ -2,11 +2,20 @@
 
 #include <algorithm>
 
+#include "engine/op.h"
+
 namespace onnxray {
 namespace {
 double seconds_since(std::chrono::steady_clock::time_point t) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
 }
+
+// "conv [8, 56, 56, 64]": the operator and its result.
+std::string describe(const PlanRun& run, std::size_t step) {
+  const Node& node = run.step_node(step);
+  return node.op->name + " " + to_string(run.plan().graph().value(node.outputs[0]).dims);
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const ComputeOptions& options, std::string phase, std::int64_t total)
@@ -21,6 +30,7 @@ void Scheduler::run(RowProgram& program, std::int64_t count, const std::function
   if (progress_.done == 0) first_row_ = std::chrono::steady_clock::now();
   chunk_ = std::max(chunk_, program.chunk());
   peak_ = std::max(peak_, program.peak_bytes());
+  program.plan_run().set_profiling(options_.profile);
   std::vector<Row> rows;
   for (std::int64_t first = 0; first < count; first += program.chunk()) {
     const std::int64_t n = std::min(program.chunk(), count - first);
@@ -30,6 +40,9 @@ void Scheduler::run(RowProgram& program, std::int64_t count, const std::function
     absorb(first, n);
     tick(n);
   }
+  if (!options_.profile) return;
+  const PlanRun& run = program.plan_run();
+  for (std::size_t i = 0; i < run.step_seconds().size(); ++i) op_seconds_[describe(run, i)] += run.step_seconds()[i];
 }
 
 void Scheduler::tick(std::int64_t rows) {
@@ -48,6 +61,7 @@ void Scheduler::report(ComputeReport& out) const {
   out.seconds = seconds_since(start_);
   out.setup_seconds = std::chrono::duration<double>(first_row_ - start_).count();
   out.peak_bytes = peak_;
+  out.op_seconds = op_seconds_;
 }
 
 }  // namespace onnxray

@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "algorithms/row_program.h"
@@ -30,6 +31,7 @@ class Scheduler {
   std::chrono::steady_clock::time_point start_, first_row_;
   std::int64_t chunk_ = 0;
   std::size_t peak_ = 0;
+  std::map<std::string, double> op_seconds_;
 };
 
 }  // namespace onnxray

@@ -36,6 +36,21 @@ struct Measured {
   std::size_t peak = 0;
 };
 
+// The costliest kernels of the last run.
+void print_profile(const std::map<std::string, double>& seconds) {
+  std::vector<std::pair<double, std::string>> list;
+  double total = 0;
+  for (const auto& [name, s] : seconds) {
+    list.emplace_back(s, name);
+    total += s;
+  }
+  std::sort(list.rbegin(), list.rend());
+  for (std::size_t i = 0; i < std::min<std::size_t>(25, list.size()); ++i) {
+    std::fprintf(stderr, "  %5.1f %% %9.3f ms  %s\n", 100 * list[i].first / total, 1e3 * list[i].first,
+                 list[i].second.c_str());
+  }
+}
+
 }  // namespace
 
 int run_bench(const Arguments& args) {
@@ -44,7 +59,8 @@ int run_bench(const Arguments& args) {
   const double loaded = now();
   Arguments quiet = args;
   quiet.quiet = true;
-  const ComputeOptions compute = compute_options(quiet);
+  ComputeOptions compute = compute_options(quiet);
+  compute.profile = args.profile;
   const NamedTensors inputs = random_inputs(model, args);
   std::vector<std::string> wanted = args.methods;
   if (wanted.empty()) wanted = {"forward", "gradient"};
@@ -84,15 +100,18 @@ int run_bench(const Arguments& args) {
         return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report;
       };
     }
+    ComputeReport report;
     for (std::int64_t i = 0; i <= std::max<std::int64_t>(1, args.repeat); ++i) {
       const double start = now();
       const ComputeReport r = once();
+      report = r;
       const double seconds = now() - start;
       if (i == 0) m.setup = seconds;
       else times.push_back(seconds);
       m.rows = r.rows;
       m.peak = std::max(m.peak, r.peak_bytes);
     }
+    if (args.profile) print_profile(report.op_seconds);
     std::sort(times.begin(), times.end());
     m.median = times[times.size() / 2];
     m.setup = std::max(0.0, m.setup - m.median);

@@ -4,7 +4,9 @@
 namespace onnxray {
 
 Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate) {
-  return recognise_composites(clean(set_precision(g, precision, evaluate)), evaluate);
+  Graph typed = clean(set_precision(g, precision, evaluate));
+  // A literal run computes what the file says, operator by operator.
+  return precision == Precision::kDeclared ? typed : recognise_composites(typed, evaluate);
 }
 
 Graph prepare_suffix(const Graph& g, const Evaluator& evaluate) {
