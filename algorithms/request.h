@@ -23,7 +23,7 @@ struct ComputeOptions {
   std::size_t memory_bytes = 0;                // for activations; 0: half of the machine's (or cgroup's) memory
   std::int64_t chunk = 0;                      // rows per plan; 0: chosen from model, request and memory
   std::uint64_t seed = 0;
-  bool profile = false;                        // fill ComputeReport::op_seconds
+  bool profile = false;  // fill ComputeReport::op_seconds
   // Called after every chunk; returning false cancels (Error of kind kCancelled).
   std::function<bool(const Progress&)> progress;
 };

@@ -66,7 +66,8 @@ std::vector<fs::path> folders() {
   const fs::path root = given != nullptr ? fs::path(given) : fs::path(ONNXRAY_SOURCE_DIR) / "tests/golden/exports";
   std::vector<fs::path> out;
   for (const auto& entry : fs::directory_iterator(root)) {
-    if (fs::exists(entry.path() / "case.json") && !entry.path().string().ends_with(".part")) out.push_back(entry.path());
+    if (fs::exists(entry.path() / "case.json") && !entry.path().string().ends_with(".part"))
+      out.push_back(entry.path());
   }
   std::sort(out.begin(), out.end());
   return out;
@@ -93,7 +94,8 @@ TEST_P(Exports, AgreesWithPyTorch) {
   double worst64 = 0, worst32 = 0;
   for (std::size_t r = 0; r < rows; ++r) {
     NamedTensors inputs;
-    for (const auto& [name, files] : c["inputs"].items()) inputs[name] = app::read_npy(folder / files[r].get<std::string>());
+    for (const auto& [name, files] : c["inputs"].items())
+      inputs[name] = app::read_npy(folder / files[r].get<std::string>());
     const auto graph_has = [&](std::string_view name) {
       Specialisation spec;
       for (const auto& [n, t] : inputs) spec.dims[n] = t.dims();
@@ -115,8 +117,10 @@ TEST_P(Exports, AgreesWithPyTorch) {
       }
     }
     const std::vector<Scalar> scalar{parse_scalar(of, graph_has)};
-    const Gradients g64 = gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat64}});
-    const Gradients g32 = gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat32}});
+    const Gradients g64 =
+        gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat64}});
+    const Gradients g32 =
+        gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat32}});
     const bool same = decisions(model, inputs, Precision::kFloat64) == decisions(model, inputs, Precision::kFloat32);
     for (const std::string& name : wrt) {
       const Tensor want = app::read_npy(folder / c["grads"][name][r].get<std::string>());
@@ -128,8 +132,8 @@ TEST_P(Exports, AgreesWithPyTorch) {
       else flipped.push_back(e32);
     }
   }
-  std::cout << folder.filename().string() << ": float64 " << worst64 << ", float32 " << worst32 << ", rows with flipped decisions "
-            << flipped.size() << " of " << rows << "\n";
+  std::cout << folder.filename().string() << ": float64 " << worst64 << ", float32 " << worst32
+            << ", rows with flipped decisions " << flipped.size() << " of " << rows << "\n";
   if (!flipped.empty()) {
     std::sort(flipped.begin(), flipped.end());
     EXPECT_LE(flipped[flipped.size() / 2], 5e-3);
