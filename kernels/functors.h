@@ -1,6 +1,6 @@
 // Elementwise arithmetic: ONE source for CPU float32, CPU float64 and CUDA. Each functor has `f`, a pure function of
-// scalars and of the node's parameters; `kParams` names the attributes that become p.a, p.b and p.c. visit_unary and
-// visit_binary list them with the names of their ops.
+// scalars and of the node's parameters; `kParams` names the attributes that become p.a, p.b and p.c. visit_unary,
+// visit_binary and visit_ternary list them with the names of their ops.
 #pragma once
 #include <array>
 
@@ -191,8 +191,34 @@ ONNXRAY_BINARY(ClipGrad, WithBounds, y >= p.a && y <= p.b ? x : T(0))
 ONNXRAY_BINARY(HardSigmoidGrad, WithLine, p.a* y + p.b > T(0) && p.a * y + p.b < T(1) ? p.a * x : T(0))
 ONNXRAY_BINARY(HardSwishGrad, NoParams, y <= T(-3) ? T(0) : (y < T(3) ? x * (y * T(1.0 / 3) + T(0.5)) : x))
 
+// Fused programs hold masks as 1 or 0 in the float type.
+ONNXRAY_UNARY(Cube, NoParams, x* x* x)
+ONNXRAY_UNARY(MaskNot, NoParams, x == T(0) ? T(1) : T(0))
+ONNXRAY_BINARY(MaskAnd, NoParams, x* y)
+ONNXRAY_BINARY(MaskOr, NoParams, x > y ? x : y)
+ONNXRAY_BINARY(MaskXor, NoParams, x == y ? T(0) : T(1))
+ONNXRAY_BINARY(MaskEqual, NoParams, x == y ? T(1) : T(0))
+ONNXRAY_BINARY(MaskGreater, NoParams, x > y ? T(1) : T(0))
+ONNXRAY_BINARY(MaskGreaterEqual, NoParams, x >= y ? T(1) : T(0))
+ONNXRAY_BINARY(MaskLess, NoParams, x < y ? T(1) : T(0))
+ONNXRAY_BINARY(MaskLessEqual, NoParams, x <= y ? T(1) : T(0))
+
 #undef ONNXRAY_UNARY
 #undef ONNXRAY_BINARY
+
+struct MaskWhere {
+  template <class T>
+  ONNXRAY_HD static T f(T mask, T x, T y) {
+    return mask != T(0) ? x : y;
+  }
+};
+// dy where x wins, half of it where both are equal: the gradient of max(x, y) towards x.
+struct MaxGrad {
+  template <class T>
+  ONNXRAY_HD static T f(T dy, T x, T y) {
+    return x > y ? dy : (x == y ? dy * T(0.5) : T(0));
+  }
+};
 
 // Comparisons of any ordered type.
 struct Equal {
@@ -268,6 +294,9 @@ void visit_unary(V&& v) {
   v.template operator()<HardSwish>("hard_swish");
   v.template operator()<ThresholdedRelu>("thresholded_relu");
   v.template operator()<Shrink>("shrink");
+  v.template operator()<Square>("square");
+  v.template operator()<Cube>("cube");
+  v.template operator()<MaskNot>("not");
 }
 
 // The same for every float op of two broadcasting inputs.
@@ -295,6 +324,20 @@ void visit_binary(V&& v) {
   v.template operator()<ClipGrad>("clip_grad");
   v.template operator()<HardSigmoidGrad>("hard_sigmoid_grad");
   v.template operator()<HardSwishGrad>("hard_swish_grad");
+  v.template operator()<MaskAnd>("and");
+  v.template operator()<MaskOr>("or");
+  v.template operator()<MaskXor>("xor");
+  v.template operator()<MaskEqual>("equal");
+  v.template operator()<MaskGreater>("greater");
+  v.template operator()<MaskGreaterEqual>("greater_equal");
+  v.template operator()<MaskLess>("less");
+  v.template operator()<MaskLessEqual>("less_equal");
+}
+
+template <class V>
+void visit_ternary(V&& v) {
+  v.template operator()<MaskWhere>("where");
+  v.template operator()<MaxGrad>("max_grad");
 }
 
 }  // namespace onnxray::fn

@@ -201,6 +201,7 @@ void register_elementwise_ops(OpRegistry& r) {
   add("where", infer_where, grad_where, kLinear);
   add("cast", infer_cast, grad_cast, kLinear);
   register_unary_ops(r);
+  register_map_op(r);
 }
 
 }  // namespace onnxray

@@ -115,11 +115,11 @@ Step binary_float(const PrepareCtx& c) {
   return binary_loop<T>(c, *loop);
 }
 
-// g is dy where x wins, half of it where both are equal: the gradient of max(x, y) towards x.
-struct MaxGrad {
+template <class F>
+struct Ternary {
   template <class T>
-  T operator()(T dy, T x, T y) const {
-    return x > y ? dy : (x == y ? dy * T(0.5) : T(0));
+  T operator()(T x, T y, T z) const {
+    return F::f(x, y, z);
   }
 };
 
@@ -144,10 +144,11 @@ void register_elementwise(Backend& b) {
   }
   for (const char* op : {"add", "sub", "mul", "div", "pow", "max", "min", "mod"}) b.add(op, prepare_binary);
   b.add("max_grad", [](const PrepareCtx& c) {
-    return visit_float(c.dtype(0), [&]<class T>() { return ternary_step<MaxGrad, T, T, T>(c, {}); });
+    return visit_float(c.dtype(0), [&]<class T>() { return ternary_step<Ternary<fn::MaxGrad>, T, T, T>(c, {}); });
   });
   register_logic(b);
   register_cast(b);
+  register_map(b);
 }
 
 }  // namespace onnxray::cpu

@@ -13,5 +13,6 @@ namespace onnxray::cpu {
 
 void register_logic(Backend& b);  // comparisons, and, or, xor, not, where, is_nan, is_inf
 void register_cast(Backend& b);
+void register_map(Backend& b);
 
 }  // namespace onnxray::cpu

@@ -32,11 +32,16 @@ struct BinaryLoop {
   fn::ParamSpecs specs{};
 };
 
+template <class T>
+using TernaryLoop = void (*)(const T* x, const T* y, const T* z, T* w, std::int64_t n);
+
 // Null when the op is none of functors.h's.
 template <class T>
 const UnaryLoop<T>* find_unary_loop(std::string_view op);
 template <class T>
 const BinaryLoop<T>* find_binary_loop(std::string_view op);
+template <class T>
+TernaryLoop<T> find_ternary_loop(std::string_view op);
 template <>
 const UnaryLoop<float>* find_unary_loop<float>(std::string_view op);
 template <>
@@ -45,6 +50,10 @@ template <>
 const BinaryLoop<float>* find_binary_loop<float>(std::string_view op);
 template <>
 const BinaryLoop<double>* find_binary_loop<double>(std::string_view op);
+template <>
+TernaryLoop<float> find_ternary_loop<float>(std::string_view op);
+template <>
+TernaryLoop<double> find_ternary_loop<double>(std::string_view op);
 
 template <class T>
 fn::Params<T> params_of(const fn::ParamSpecs& specs, const Attrs& attrs) {

@@ -251,6 +251,7 @@ void add_elementwise_cases(std::vector<OpCase>& cases) {
   add_where(cases);
   add_cast(cases);
   add_unary_cases(cases);
+  add_map_cases(cases);
 }
 
 }  // namespace onnxray::testing

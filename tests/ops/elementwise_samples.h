@@ -5,5 +5,6 @@
 namespace onnxray::testing {
 
 void add_unary_cases(std::vector<OpCase>& cases);
+void add_map_cases(std::vector<OpCase>& cases);
 
 }  // namespace onnxray::testing
