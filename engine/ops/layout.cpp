@@ -45,7 +45,7 @@ void rows_reshape(RowsCtx& c) {
                                            : 1 + (k < keeps.size() && keeps[k] == in.axis ? 4 : 0) +
                                                  (out[k] == 1 ? 2 : 0) + (axis == in.axis ? 1 : 0);
       if (score > best_score) best = axis, best_score = score, best_outer = 1;
-    } else if (best < 0 && head > 0 && before % head == 0 && out[k] % (before / head) == 0) {
+    } else if (best < 0 && head > 0 && before > 0 && before % head == 0 && out[k] % (before / head) == 0) {
       best = axis, best_score = 0, best_outer = before / head;
     }
     head *= out[k];
