@@ -31,12 +31,12 @@ Tensor join(std::span<const Tensor> rows, std::int64_t axis) {
 }
 
 // Row r of `rows` of them.
-Tensor part(const Tensor& t, std::int64_t axis, std::int64_t r, std::int64_t rows) {
+Tensor part(const Tensor& t, const RowMap& map, std::int64_t r, std::int64_t rows) {
   Dims dims = t.dims();
-  const auto a = static_cast<std::size_t>(axis);
+  const auto a = static_cast<std::size_t>(map.axis);
   dims[a] /= rows;
-  const std::int64_t outer = product(dims, 0, a);
-  const std::size_t chunk = static_cast<std::size_t>(product(dims, a, dims.size())) * size_of(t.dtype());
+  const std::int64_t outer = product(dims, 0, a) * map.outer;
+  const std::size_t chunk = static_cast<std::size_t>(product(dims, a, dims.size()) / map.outer) * size_of(t.dtype());
   Tensor out(t.dtype(), dims);
   for (std::int64_t o = 0; o < outer; ++o) {
     std::memcpy(static_cast<std::byte*>(out.raw_mutable()) + static_cast<std::size_t>(o) * chunk,
@@ -125,7 +125,7 @@ void compare_forward(const Subject& s, const OpSample& sample, DType float_type,
     const std::vector<Tensor> single = run_sample(s, sample, t.rows[static_cast<std::size_t>(r)]);
     for (std::size_t i = 0; i < single.size(); ++i) {
       const RowMap map = g.value(g.outputs()[i]).rows;
-      const Tensor got = map.is_rows() ? part(together[i], map.axis, r, kRows) : together[i];
+      const Tensor got = map.is_rows() ? part(together[i], map, r, kRows) : together[i];
       const double relative = float_type == DType::f64 ? 0 : tolerance(s, float_type, got.dtype());
       const std::string off = difference(got, single[i], relative);
       if (!off.empty()) report(detail::concat(t.text, ": row ", r, " output ", i, ": ", off));
@@ -157,7 +157,7 @@ void compare_backward(const Subject& s, const Trial& t, std::uint64_t seed, cons
     const Value y = g.value(g.outputs().at(k));
     if (y.dtype != DType::f64 || !y.rows.is_rows()) continue;
     Dims dims = y.dims;
-    dims[static_cast<std::size_t>(y.rows.axis)] = y.rows.inner * backward_rows;
+    dims[static_cast<std::size_t>(y.rows.axis)] = y.rows.outer * y.rows.inner * backward_rows;
     const Tensor dy = random_tensor(DType::f64, dims, -1, 1, seed * 64 + 60 + k);
     const ValueId v = g.add_input("dy" + std::to_string(k), DType::f64, dims, y.rows);
     seeds.push_back({g.outputs()[k], v});
@@ -185,7 +185,7 @@ void compare_backward(const Subject& s, const Trial& t, std::uint64_t seed, cons
     std::vector<Seed> single_seeds;
     for (const auto& [k, dy] : cotangents) {
       const RowMap map = g.value(forward_outputs[k]).rows;
-      const Tensor own = part(dy, map.axis, r, backward_rows);
+      const Tensor own = part(dy, map, r, backward_rows);
       const ValueId y = single.outputs()[k];
       single_seeds.push_back({y, single.add_input("dy" + std::to_string(k), DType::f64, own.dims())});
       x.push_back(own);
@@ -210,7 +210,7 @@ void compare_backward(const Subject& s, const Trial& t, std::uint64_t seed, cons
       own += single_grads[i] != kNoValue;
       if (grads[i] == kNoValue || single_grads[i] == kNoValue) continue;
       const RowMap map = t.maps[t.one.given[wrt_at[i]]];
-      const std::string off = difference(part(together[at], map.axis, r, backward_rows), want[single_at], 0);
+      const std::string off = difference(part(together[at], map, r, backward_rows), want[single_at], 0);
       if (off.empty()) continue;
       report(detail::concat(t.text, ": gradient of input ", t.one.given[wrt_at[i]], ", backward row ", r, ": ", off));
       return;
