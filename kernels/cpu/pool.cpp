@@ -93,6 +93,15 @@ T lowest() {
   else return std::numeric_limits<T>::lowest();
 }
 
+// Channels whose comparisons run side by side.
+constexpr std::int64_t kRun = 64;
+
+template <class T>
+bool beats(T v, T best) {
+  // The first of equal values stays; a NaN wins over all and stays.
+  return (v > best) | ((v != v) & (best == best));
+}
+
 template <class T>
 Step max_pool(const PrepareCtx& c) {
   const Pool p = pool_of(c, c.dims(0), c.out_dims());
@@ -103,34 +112,35 @@ Step max_pool(const PrepareCtx& c) {
     auto* arg = static_cast<std::int64_t*>(a.out[1]);
     for_pieces(p, volume(p.y.space),
                [&](std::int64_t n, std::int64_t c0, std::int64_t c1, std::int64_t p0, std::int64_t p1) {
+                 const T* from = x + n * p.x.batch_stride;
                  for (std::int64_t o = p0; o < p1; ++o) {
                    const Box box = box_at(p, o);
-                   const T* from = x + n * p.x.batch_stride;
                    const std::int64_t to = n * p.y.batch_stride + o * p.y.stride[2];
-                   for (std::int64_t ch = c0; ch < c1; ++ch) {
-                     if (y != nullptr) y[to + ch * cy] = lowest<T>();
-                     if (arg != nullptr) arg[to + ch * cy] = -1;
-                   }
-                   if (y != nullptr && arg == nullptr && cx == 1 && cy == 1) {
+                   for (std::int64_t first = c0; first < c1; first += kRun) {
+                     const std::int64_t count = std::min(kRun, c1 - first);
+                     T best[kRun];
+                     std::int64_t index[kRun];
+                     std::fill(best, best + count, lowest<T>());
+                     std::fill(index, index + count, -1);
                      for_taps(p, box, [&](std::int64_t at) {
-                       const T* row = from + at * unit;
-                       for (std::int64_t ch = c0; ch < c1; ++ch) {
-                         const T v = row[ch], m = y[to + ch];
-                         y[to + ch] = v > m || v != v ? v : m;
+                       const T* row = from + at * unit + first * cx;
+                       if (index[0] < 0) {
+                         for (std::int64_t i = 0; i < count; ++i) best[i] = row[i * cx], index[i] = at;
+                       } else if (cx == 1) {
+                         for (std::int64_t i = 0; i < count; ++i) {
+                           const bool better = beats(row[i], best[i]);
+                           best[i] = better ? row[i] : best[i];
+                           index[i] = better ? at : index[i];
+                         }
+                       } else if (beats(row[0], best[0])) {  // planes come one channel at a time
+                         best[0] = row[0];
+                         index[0] = at;
                        }
                      });
-                     continue;
-                   }
-                   for (std::int64_t ch = c0; ch < c1; ++ch) {
-                     T best = lowest<T>();
-                     std::int64_t index = -1;
-                     for_taps(p, box, [&](std::int64_t at) {
-                       const T v = from[at * unit + ch * cx];
-                       // The first of equal values wins; a NaN wins over all and stays.
-                       if (index < 0 || v > best || (v != v && best == best)) best = v, index = at;
-                     });
-                     if (y != nullptr) y[to + ch * cy] = best;
-                     if (arg != nullptr) arg[to + ch * cy] = index;
+                     for (std::int64_t i = 0; i < count; ++i) {
+                       if (y != nullptr) y[to + (first + i) * cy] = best[i];
+                       if (arg != nullptr) arg[to + (first + i) * cy] = index[i];
+                     }
                    }
                  }
                });
