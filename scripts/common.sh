@@ -4,7 +4,6 @@
 #   JOBS                compilers at a time (default: one per processor, and 1.5 GiB of memory for each)
 #   ONNXRAY_CMAKE_ARGS  further arguments for cmake
 set -euo pipefail
-export LC_ALL=C.UTF-8
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
