@@ -31,7 +31,8 @@ class Builder {
   ValueId scalar_like(ValueId v, double x);
   ValueId zeros(DType dtype, Dims dims);
 
-  [[nodiscard]] const Dims& dims(ValueId v) const { return graph.value(v).dims; }
+  // A copy: a reference would dangle once a node is added.
+  [[nodiscard]] Dims dims(ValueId v) const { return graph.value(v).dims; }
   [[nodiscard]] DType dtype(ValueId v) const { return graph.value(v).dtype; }
   [[nodiscard]] std::size_t rank(ValueId v) const { return dims(v).size(); }
 

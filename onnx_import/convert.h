@@ -45,7 +45,7 @@ class ConvertCtx {
     return inputs_[i];
   }
   [[nodiscard]] const std::vector<ValueId>& inputs() const { return inputs_; }
-  [[nodiscard]] const Dims& dims(std::size_t i) const { return b.dims(in(i)); }
+  [[nodiscard]] Dims dims(std::size_t i) const { return b.dims(in(i)); }
   [[nodiscard]] DType dtype(std::size_t i) const { return b.dtype(in(i)); }
   [[nodiscard]] std::size_t rank(std::size_t i) const { return dims(i).size(); }
 

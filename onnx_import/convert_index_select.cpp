@@ -82,7 +82,8 @@ void trilu(ConvertCtx& c) {
   ONNXRAY_CHECK(c.rank(0) >= 2, "expected a matrix, got shape ", to_string(c.dims(0)));
   const std::int64_t k = c.has(1) ? only_int(c.constant(1), "k") : 0;
   const bool upper = c.attr_int("upper", 1) != 0;
-  const Dims dims(c.dims(0).end() - 2, c.dims(0).end());
+  const Dims all = c.dims(0);
+  const Dims dims(all.end() - 2, all.end());
   Tensor keep(DType::boolean, dims);
   const auto m = keep.mutable_data<bool>();
   // j - i lies in (-rows, columns); a k beyond that keeps all or nothing.

@@ -37,7 +37,8 @@ void batch_normalization(ConvertCtx& c) {
   if (c.version < 9 && c.attr_int("spatial", 1) == 0 && rank > 2) {
     // One statistic per activation: scale, bias, mean and variance have the shape of one example.
     ONNXRAY_CHECK(!training, "training mode with spatial = 0");
-    const Dims example(c.dims(0).begin() + 1, c.dims(0).end());
+    const Dims all = c.dims(0);
+    const Dims example(all.begin() + 1, all.end());
     std::vector<ValueId> p;
     for (std::size_t i = 1; i < 5; ++i) p.push_back(b.reshape(c.in(i), example));
     const ValueId a = b.div(p[0], b.op("sqrt", {b.add(p[3], epsilon)}));
