@@ -23,7 +23,7 @@ Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluat
   }
   if (!narrow) return lowered;
   lowered = clean(fuse_epilogues(lowered));
-  if (backend.wants_channels_last) lowered = clean(channels_last(lowered, evaluate));
+  if (backend.wants_channels_last) lowered = clean(simplify(channels_last(lowered, evaluate), evaluate));
   return clean(fuse_elementwise(lowered));
 }
 
