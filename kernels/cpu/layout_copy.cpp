@@ -38,6 +38,41 @@ class Walk {
 
 constexpr std::int64_t kTile = 32;
 
+// y[j * sy + i] = x[i * sx + j] for i below ni and j below nj.
+template <class U>
+void transpose_block(const U* x, std::int64_t sx, U* y, std::int64_t sy, std::int64_t ni, std::int64_t nj) {
+  for (std::int64_t j = 0; j < nj; ++j) {
+    for (std::int64_t i = 0; i < ni; ++i) y[j * sy + i] = x[i * sx + j];
+  }
+}
+
+// Four-byte elements go through registers, 4 x 4 at a time.
+template <>
+void transpose_block(const std::uint32_t* x, std::int64_t sx, std::uint32_t* y, std::int64_t sy, std::int64_t ni,
+                     std::int64_t nj) {
+  using Four [[gnu::vector_size(16)]] = std::uint32_t;
+  const std::int64_t i4 = ni & ~std::int64_t{3}, j4 = nj & ~std::int64_t{3};
+  for (std::int64_t j = 0; j < j4; j += 4) {
+    for (std::int64_t i = 0; i < i4; i += 4) {
+      Four r[4];
+      for (int k = 0; k < 4; ++k) std::memcpy(&r[k], x + (i + k) * sx + j, sizeof(Four));
+      const Four a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5),
+                 b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+      const Four c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5),
+                 d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+      const Four t[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+                         __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+      for (int k = 0; k < 4; ++k) std::memcpy(y + (j + k) * sy + i, &t[k], sizeof(Four));
+    }
+    for (std::int64_t k = j; k < j + 4; ++k) {
+      for (std::int64_t i = i4; i < ni; ++i) y[k * sy + i] = x[i * sx + k];
+    }
+  }
+  for (std::int64_t j = j4; j < nj; ++j) {
+    for (std::int64_t i = 0; i < ni; ++i) y[j * sy + i] = x[i * sx + j];
+  }
+}
+
 }  // namespace
 
 StridedCopy::StridedCopy(const Dims& dims, const Dims& x_strides, const Dims& y_strides, DType dtype,
@@ -129,11 +164,7 @@ void StridedCopy::tiles(const U* x, U* y) const {
       const std::int64_t j0 = (s % strips) * kTile, j1 = std::min(nj, j0 + kTile);
       for (std::int64_t i0 = 0; i0 < ni; i0 += kTile) {
         const std::int64_t i1 = std::min(ni, i0 + kTile);
-        for (std::int64_t j = j0; j < j1; ++j) {
-          const U* from = x + w.x + j;
-          U* to = y + w.y + j * sy;
-          for (std::int64_t i = i0; i < i1; ++i) to[i] = from[i * sx];
-        }
+        transpose_block(x + w.x + j0 + i0 * sx, sx, y + w.y + j0 * sy + i0, sy, i1 - i0, j1 - j0);
       }
       if (s % strips == strips - 1) w.next();
     }
