@@ -8,6 +8,7 @@
 #include "engine/backend.h"
 #include "engine/base/parallel.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/vectorise.h"
 
 namespace onnxray::cpu {
 
@@ -124,7 +125,7 @@ Step ternary_step(const PrepareCtx& c, F f) {
       const Y* y = oy.fetch(a.in[1], begin, n, by);
       const Y* z = oz.fetch(a.in[2], begin, n, bz);
       W* to = w + begin;
-#pragma GCC ivdep
+      ONNXRAY_INDEPENDENT
       for (std::int64_t i = 0; i < n; ++i) to[i] = f(x[i], y[i], z[i]);
     });
   }};
@@ -138,7 +139,7 @@ Step unary_step(const PrepareCtx& c, F f) {
     const X* x = static_cast<const X*>(a.in[0]);
     Y* y = static_cast<Y*>(a.out[0]);
     parallel_for(count, kGrain, [=](std::int64_t begin, std::int64_t end) {
-#pragma GCC ivdep
+      ONNXRAY_INDEPENDENT
       for (std::int64_t i = begin; i < end; ++i) y[i] = f(x[i]);
     });
   }};

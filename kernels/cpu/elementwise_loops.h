@@ -5,15 +5,8 @@
 #include <string_view>
 
 #include "engine/attrs.h"
+#include "kernels/cpu/vectorise.h"
 #include "kernels/functors.h"
-
-// Compiles a float32 loop for AVX-512, AVX2 and the baseline, chosen when the program starts.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define ONNXRAY_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define ONNXRAY_CLONES
-#endif
 
 namespace onnxray::cpu {
 
