@@ -51,7 +51,7 @@ ValueInfo declared(const wire::ValueInfoProto& v, std::string name) {
     case wire::TypeProto::kMapType: out.unsupported = "a map"; return out;
     case wire::TypeProto::kSparseTensorType: out.unsupported = "a sparse tensor"; return out;
     case wire::TypeProto::kOptionalType: out.unsupported = "an optional"; return out;
-    case wire::TypeProto::VALUE_NOT_SET: out.unsupported = "a value without a type"; return out;
+    case wire::TypeProto::VALUE_NOT_SET: return out;  // outputs may leave it out
   }
   const int code = type.tensor_type().elem_type();
   if (const auto dtype = dtype_of_code(code)) out.dtype = *dtype;
@@ -127,9 +127,6 @@ OnnxFile Parser::run() {
   index_functions();
   OnnxFile file;
   file.graph = graph(*model_.mutable_graph(), nullptr, Frame{});
-  for (const ValueInfo& v : file.graph.inputs) {
-    ONNXRAY_CHECK(v.unsupported != "a value without a type", "graph input '", v.name, "' has no type");
-  }
   ONNXRAY_CHECK(!file.graph.outputs.empty(), "the graph has no output");
   file.ir_version = model_.ir_version();
   file.opsets = opsets_;
@@ -155,6 +152,8 @@ OnnxGraph Parser::graph(wire::GraphProto& g, const Scope* outer, const Frame& fr
       continue;
     }
     declare(scope, frame, name, "graph input '" + name + "'");
+    ONNXRAY_CHECK(outer != nullptr || g.input(i).type().value_case() != wire::TypeProto::VALUE_NOT_SET, "graph input '",
+                  name, "' has no type");
     out.inputs.push_back(declared(g.input(i), scope.names.at(name)));
   }
   for (const wire::NodeProto& n : g.node()) {

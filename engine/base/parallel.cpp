@@ -1,6 +1,8 @@
 #include "engine/base/parallel.h"
 
+#ifdef _OPENMP
 #include <omp.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +12,13 @@
 namespace onnxray {
 namespace {
 std::atomic<int> g_threads{0};
+
+#ifndef _OPENMP
+// Without OpenMP (the fuzzer) everything runs in the calling thread.
+int omp_get_num_procs() { return 1; }
+int omp_in_parallel() { return 0; }
+void omp_set_num_threads(int) {}
+#endif
 }
 
 void set_max_threads(int threads) {

@@ -79,7 +79,8 @@ std::string check_data_set(const OnnxFile& file, const fs::path& folder) {
   const std::vector<Tensor> outputs = evaluate(g, inputs, evaluator);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tensor want = read_tensor_file(folder / ("output_" + std::to_string(i) + ".pb"), file.graph.outputs[i]);
-    const std::string why = difference(outputs[i], s.graph.value(s.graph.outputs()[i]).dtype, want);
+    const std::string why = difference(outputs[i].to(s.graph.value(s.graph.outputs()[i]).dtype),
+                                       s.graph.value(s.graph.outputs()[i]).dtype, want);
     if (!why.empty()) return "output '" + file.graph.outputs[i].name + "': " + why;
   }
   return {};
