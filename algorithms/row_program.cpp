@@ -49,8 +49,9 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     const std::size_t budget = options.memory_bytes > 0 ? options.memory_bytes : default_memory_budget();
     const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(lowered(1)).bytes);
     const auto fit = static_cast<std::int64_t>(std::min(budget, kWanted) / per_row);
-    ONNXRAY_CHECK(options.memory_bytes == 0 || per_row <= budget, "one row needs ", per_row >> 20,
-                  " MiB for activations, more than the memory budget of ", budget >> 20, " MiB");
+    const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+    ONNXRAY_CHECK(options.memory_bytes == 0 || per_row <= budget, "one row needs ", mib(per_row),
+                  " MiB for activations, more than the memory budget of ", mib(budget), " MiB");
     const std::int64_t most = std::clamp<std::int64_t>(fit, 1, kMaxRows);
     const std::int64_t chunks = (std::max<std::int64_t>(1, total) + most - 1) / most;
     chunk_ = (std::max<std::int64_t>(1, total) + chunks - 1) / chunks;

@@ -99,9 +99,9 @@ class Backward {
     return out;
   }
 
-  // A forward value with one row per backward row.
+  // A forward value with one row per backward row. What the backward pass made itself (a rule's clone) has them.
   ValueId saved(ValueId v) {
-    if (v == kNoValue || request.row_index == kNoValue) return v;
+    if (v == kNoValue || request.row_index == kNoValue || index(v) >= forward_values_) return v;
     const RowMap rows = b.graph.value(v).rows;
     if (!rows.is_rows()) return v;
     ValueId& cached = gathered_[v];
@@ -220,8 +220,8 @@ class Backward {
 ValueId NodeCtx::x(std::size_t i) { return pass_.saved(node.inputs.at(i)); }
 ValueId NodeCtx::y(std::size_t i) { return pass_.saved(node.outputs.at(i)); }
 Dims NodeCtx::dims(std::size_t i) const { return pass_.backward_dims(node.inputs.at(i)); }
-ValueId NodeCtx::x_ref(std::size_t i) { return pass_.reference(node.inputs.at(i)); }
-ValueId NodeCtx::y_ref(std::size_t i) { return pass_.reference(node.outputs.at(i)); }
+ValueId NodeCtx::x_ref(std::size_t i) { return pass_.saved(pass_.reference(node.inputs.at(i))); }
+ValueId NodeCtx::y_ref(std::size_t i) { return pass_.saved(pass_.reference(node.outputs.at(i))); }
 bool NodeCtx::first_linear() const { return pass_.first_linear(node); }
 
 std::vector<ValueId> NodeCtx::vjp(ValueId dy) {

@@ -20,7 +20,7 @@ struct GradientRequest {
   // example, Jacobian rows). kNoValue: forward and backward rows are the same.
   ValueId row_index = kNoValue;
   const RuleSet* rules = nullptr;
-  // With rules.reference: maps a value to its value in the reference pass.
+  // With rules.reference: maps a value to its value in the reference pass, which has the forward pass's rows or none.
   std::function<ValueId(ValueId)> reference;
 };
 
