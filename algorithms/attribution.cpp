@@ -1,6 +1,7 @@
 #include "algorithms/attribution.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "algorithms/session.h"
@@ -43,6 +44,10 @@ class RangeCheck final : public OptionVisitor {
   }
 };
 
+double seconds_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+}
+
 // The slice of a per-example thing for example e, when there is one entry per example.
 Request example_of(const Model& model, const Request& request, std::int64_t e, std::int64_t examples) {
   Request one = request;
@@ -57,6 +62,10 @@ Request example_of(const Model& model, const Request& request, std::int64_t e, s
   for (Scalar& s : one.to) {
     for (Term& t : s.terms) {
       if (t.index.size() > 1) t.index = {t.index.at(static_cast<std::size_t>(e))};
+      if (!t.mask.defined()) continue;
+      Dims many = row_dims_of_value(model, one, t.value.empty() ? model.outputs().at(0).name : t.value);
+      many.insert(many.begin(), examples);
+      if (t.mask.dims() == many) t.mask = t.mask.rows(e, e + 1);
     }
   }
   return one;
@@ -70,13 +79,14 @@ void check_options(Method& method) {
 }
 
 Attribution run_by_rows(const Model& model, const Request& request,
-                        const std::function<Attribution(const Request&)>& one) {
+                        const std::function<Attribution(const Request&, const Split&)>& one) {
   std::int64_t examples = 1;
   for (const ValueInfo& in : model.inputs()) {
     const auto it = request.inputs.find(in.name);
     if (it != request.inputs.end()) examples = std::max(examples, model.row_shape(in, it->second).rows);
   }
-  if (examples == 1) return one(request);
+  const auto scalars = static_cast<std::int64_t>(std::max<std::size_t>(1, request.to.size()));
+  if (examples == 1 && scalars == 1) return one(request, {});
   bool batched = false;
   std::string why;
   try {
@@ -87,18 +97,34 @@ Attribution run_by_rows(const Model& model, const Request& request,
     if (e.kind() != ErrorKind::kUnsupported) throw;
     why = e.what();
   }
-  if (batched) return one(request);
+  if (batched) return one(request, {});
   for (const Scalar& s : request.to) {
     for (const Term& t : s.terms) {
       ONNXRAY_CHECK(t.index.size() <= 1 || static_cast<std::int64_t>(t.index.size()) == examples, "got ",
                     t.index.size(), " targets for ", examples, " examples");
     }
   }
+  const auto start = std::chrono::steady_clock::now();
   Attribution all;
   std::map<std::string, std::vector<Tensor>> parts;
-  for (std::int64_t e = 0; e < examples; ++e) {
-    const Request single = example_of(model, request, e, examples);
-    Attribution a = one(single);
+  // Several scalars of one example are backward rows of their own, so they run one at a time as well.
+  const std::int64_t count = examples * scalars;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t e = i / scalars;
+    Request single = examples == 1 ? request : example_of(model, request, e, examples);
+    if (scalars > 1) single.to = {single.to[static_cast<std::size_t>(i % scalars)]};
+    if (request.compute.progress) {
+      // Every example has as many rows as the first: one count over all of them.
+      single.compute.progress = [&](const Progress& part) {
+        Progress p = part;
+        p.done += i * part.total;
+        p.total *= count;
+        p.seconds = seconds_since(start);
+        p.remaining_seconds = p.seconds / static_cast<double>(p.done) * static_cast<double>(p.total - p.done);
+        return request.compute.progress(p);
+      };
+    }
+    Attribution a = one(single, {.example = e, .examples = examples});
     for (const auto& [name, t] : a.attributions) parts[name].push_back(t);
     const auto append = [](std::vector<double>& to, const std::vector<double>& from) {
       to.insert(to.end(), from.begin(), from.end());
@@ -106,10 +132,13 @@ Attribution run_by_rows(const Model& model, const Request& request,
     append(all.values, a.values);
     append(all.baseline_values, a.baseline_values);
     append(all.delta, a.delta);
-    if (e == 0) all.report = a.report;
-    if (e > 0) {
+    if (i == 0) {
+      all.report = a.report;
+    } else {
       all.report.rows += a.report.rows;
       all.report.seconds += a.report.seconds;
+      all.report.setup_seconds += a.report.setup_seconds;
+      for (const auto& [op, seconds] : a.report.op_seconds) all.report.op_seconds[op] += seconds;
       all.report.peak_bytes = std::max(all.report.peak_bytes, a.report.peak_bytes);
     }
   }

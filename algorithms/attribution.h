@@ -22,6 +22,11 @@ struct Attribution {
   ComputeReport report;
 };
 
+// Which example of a request that had to be split is being run; of none when the request runs as a whole.
+struct Split {
+  std::int64_t example = 0, examples = 0;
+};
+
 // A method with its options, as the registry, the command line and the bindings handle it.
 class Method {
  public:
@@ -54,7 +59,7 @@ template <class Options>
 
 // Runs `one` on the whole request, or example by example when rows cannot be batched, and joins the results.
 [[nodiscard]] Attribution run_by_rows(const Model& model, const Request& request,
-                                      const std::function<Attribution(const Request&)>& one);
+                                      const std::function<Attribution(const Request&, const Split&)>& one);
 // Throws kBadInput naming an option that is out of range.
 void check_options(Method& method);
 

@@ -48,7 +48,7 @@ Tensor gaussian_blur(const Tensor& images, double sigma) {
   return out;
 }
 
-std::vector<Tensor> make_baselines(const Session& session, const Baselines& baselines) {
+std::vector<Tensor> make_baselines(const Session& session, const Baselines& baselines, const Split& split) {
   std::vector<Tensor> out;
   for (const auto& [name, t] : baselines.tensors) {
     const bool known = std::any_of(session.vary().begin(), session.vary().end(),
@@ -74,10 +74,10 @@ std::vector<Tensor> make_baselines(const Session& session, const Baselines& base
         }
         if (t.dims() == c.row_dims) t = t.reshaped(dims);
         Dims many = dims;
-        many[0] = session.examples();
+        many[0] = split.examples > 0 ? split.examples : session.examples();
         ONNXRAY_CHECK(t.dims() == dims || t.dims() == many, "the baseline for '", c.name, "' has shape ",
                       to_string(it->second.dims()), ", expected ", to_string(dims), " or ", to_string(many));
-        out.push_back(t);
+        out.push_back(split.examples > 0 && t.dims()[0] != 1 ? t.rows(split.example, split.example + 1) : t);
         break;
       }
     }

@@ -60,11 +60,22 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
   }
   std::vector<std::vector<Tensor>> parts(values.size());
   std::shared_ptr<const Plan> plan;
+  const auto compiled = [&](std::int64_t rows) {
+    return Plan::compile(build(rows), model.backend(), model.prepared());
+  };
   std::int64_t compiled_rows = 0;
+  // Kernels' scratch memory is known only in a compiled plan.
+  while (compute.memory_bytes > 0 && compute.chunk == 0 && chunk > 1) {
+    plan = compiled(chunk);
+    compiled_rows = chunk;
+    if (plan->arena_bytes() <= compute.memory_bytes) break;
+    const double fits = static_cast<double>(compute.memory_bytes) / static_cast<double>(plan->arena_bytes());
+    chunk = std::clamp<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(chunk) * fits), 1, chunk - 1);
+  }
   for (std::int64_t first = 0; first < examples; first += chunk) {
     const std::int64_t rows = std::min(chunk, examples - first);
     if (rows != compiled_rows) {
-      plan = Plan::compile(build(rows), model.backend(), model.prepared());
+      plan = compiled(rows);
       compiled_rows = rows;
     }
     PlanRun run(plan);

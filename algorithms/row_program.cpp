@@ -56,12 +56,17 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     const std::int64_t chunks = (std::max<std::int64_t>(1, total) + most - 1) / most;
     chunk_ = (std::max<std::int64_t>(1, total) + chunks - 1) / chunks;
   }
-  const auto make = [&] { return lowered(chunk_); };
-  std::shared_ptr<const Plan> plan;
-  if (session.key().empty()) {
-    plan = Plan::compile(make(), model.backend(), model.prepared());
-  } else {
-    plan = model.plan(base + detail::concat("|R", chunk_), make);
+  const auto compiled = [&] {
+    const auto make = [&] { return lowered(chunk_); };
+    if (session.key().empty()) return Plan::compile(make(), model.backend(), model.prepared());
+    return model.plan(base + detail::concat("|R", chunk_), make);
+  };
+  std::shared_ptr<const Plan> plan = compiled();
+  // Kernels' scratch memory is known only now.
+  while (options.memory_bytes > 0 && options.chunk == 0 && chunk_ > 1 && plan->arena_bytes() > options.memory_bytes) {
+    const double fits = static_cast<double>(options.memory_bytes) / static_cast<double>(plan->arena_bytes());
+    chunk_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(chunk_) * fits), 1, chunk_ - 1);
+    plan = compiled();
   }
   run_ = std::make_unique<PlanRun>(plan);
 

@@ -10,7 +10,7 @@ namespace {
 
 // Gradients of every scalar with respect to every `from` value at the examples themselves.
 Attribution plain_gradient(const Model& model, const Request& request, const char* phase, bool times_input) {
-  return run_by_rows(model, request, [&](const Request& part) {
+  return run_by_rows(model, request, [&](const Request& part, const Split&) {
     Session session(model, part, false);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, phase, examples);

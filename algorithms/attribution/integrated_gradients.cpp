@@ -8,11 +8,11 @@ namespace onnxray {
 
 Attribution run_method(const Model& model, const IntegratedGradients& options, const Request& request) {
   const Quadrature q = quadrature(options.method, options.n_steps);
-  return run_by_rows(model, request, [&](const Request& part) {
+  return run_by_rows(model, request, [&](const Request& part, const Split& split) {
     Session session(model, part, true);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     const auto steps = static_cast<std::int64_t>(q.alphas.size());
-    const std::vector<Tensor> baselines = make_baselines(session, options.baselines);
+    const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
     Scheduler scheduler(part.compute, "integrated-gradients", examples * steps + 2 * examples);
     Attribution out;
     {

@@ -66,7 +66,7 @@ class Windows {
 }  // namespace
 
 Attribution run_method(const Model& model, const Occlusion& options, const Request& request) {
-  return run_by_rows(model, request, [&](const Request& part) {
+  return run_by_rows(model, request, [&](const Request& part, const Split& split) {
     Session session(model, part, true);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     const std::size_t values = session.vary().size();
@@ -91,7 +91,7 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
       while (w < firsts[i]) --i;
       return std::pair(i, w - firsts[i]);
     };
-    const std::vector<Tensor> baselines = make_baselines(session, options.baselines);
+    const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
     // Row 0 of an example is the example itself, rows 1.. its windows.
     const std::int64_t per = per_example + 1;
     Scheduler scheduler(part.compute, "occlusion", examples * per);

@@ -73,6 +73,9 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
       "Exit codes: 0 done, 1 a check failed, 2 bad usage or input, 3 could not evaluate.");
   app.set_version_flag("--version", std::string("onnxray ") + version());
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return std::string("onnxray: ") + e.what() + " (--help says more)\n";
+  });
   const auto model = [&](CLI::App* verb) { verb->add_option("MODEL", a.model, "the .onnx file")->required(); };
   const auto json = [&](CLI::App* verb) {
     verb->add_flag("--json", a.json, "as JSON on standard output");
@@ -154,6 +157,19 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   bench->add_flag("--profile", a.profile, "time per operator on standard error");
   bench->footer("Example: onnxray bench resnet50.onnx --method integrated-gradients --rows 50 --threads 2");
 
+  if (argc > 1 && argv[1][0] != '-') {
+    std::string known;
+    bool found = false;
+    for (const CLI::App* verb : app.get_subcommands({})) {
+      known += (known.empty() ? "" : ", ") + verb->get_name();
+      found = found || verb->get_name() == argv[1];
+    }
+    if (!found) {
+      std::cerr << "onnxray: unknown verb '" << argv[1] << "', expected one of: " << known << "\n";
+      exit_code = 2;
+      return false;
+    }
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -168,7 +184,7 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
       std::string name = rest[i];
       const std::size_t equals = name.find('=');
       if (!name.starts_with("--") || (equals == std::string::npos && i + 1 >= rest.size())) {
-        std::cerr << "onnxray attribute: cannot use '" << name << "'; see onnxray attribute --help\n";
+        std::cerr << "onnxray: cannot use '" << name << "'; see onnxray attribute --help\n";
         exit_code = 2;
         return false;
       }

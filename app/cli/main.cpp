@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -29,7 +30,13 @@ int main(int argc, char** argv) {
   try {
     return verbs.at(args.verb)(args);
   } catch (const onnxray::Error& e) {
-    std::fprintf(stderr, "onnxray: %s\n", e.what());
+    // One line, also where the library lists several things.
+    std::string line = e.what();
+    for (std::size_t at = line.find('\n'); at != std::string::npos; at = line.find('\n', at)) {
+      const std::size_t end = std::min(line.find_first_not_of(" \n", at), line.size());
+      line.replace(at, end - at, at > 0 && line[at - 1] == ':' ? " " : "; ");
+    }
+    std::fprintf(stderr, "onnxray: %s\n", line.c_str());
     return exit_code_of(e);
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "onnxray: out of memory\n");

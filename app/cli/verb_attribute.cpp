@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "app/cli/inputs.h"
 #include "app/cli/method_options.h"
+#include "app/cli/output.h"
 #include "app/cli/verbs.h"
-#include "app/io/files.h"
 #include "app/io/heatmap.h"
 #include "app/io/npy.h"
 #include "app/report/mask_shares.h"
@@ -44,6 +44,7 @@ bool looks_like_image(const Dims& row) {
 }  // namespace
 
 int run_attribute(const Arguments& args) {
+  OutputFolder folder(args.output);
   const Model model = load(args.model);
   const MethodInfo& info = method(args.method);
   const std::unique_ptr<Method> chosen = info.make();
@@ -51,6 +52,8 @@ int run_attribute(const Arguments& args) {
   const LoadedInputs inputs = load_inputs(model, args);
   Request request{.inputs = inputs.tensors, .to = {}, .from = args.from, .compute = compute_options(args)};
   request.to = scalars_of(args, model, inputs.tensors, inputs.labels);
+  std::optional<Image> masks;
+  if (!args.masks.empty()) masks = read_image(args.masks);
   const Attribution result = chosen->run(model, request);
   for (const auto& [name, t] : result.attributions) {
     for (const double v : t.data<double>()) {
@@ -62,9 +65,6 @@ int run_attribute(const Arguments& args) {
   }
   print_notices(args, result.report);
 
-  const std::filesystem::path folder = args.output;
-  std::filesystem::create_directories(folder);
-  UniqueNames names;
   AttributeFiles files;
   const std::size_t scalars = std::max<std::size_t>(1, request.to.size());
   for (const auto& [name, t] : result.attributions) {
@@ -73,9 +73,9 @@ int run_attribute(const Arguments& args) {
       dims[0] /= static_cast<std::int64_t>(scalars);
       dims.insert(dims.begin() + 1, static_cast<std::int64_t>(scalars));
     }
-    files.arrays[name] = names(name) + ".npy";
-    write_npy(folder / files.arrays[name],
-              t.reshaped(dims).to(result.report.precision == Precision::kFloat64 ? DType::f64 : DType::f32));
+    files.arrays[name] = folder.add(
+        name, ".npy",
+        npy_bytes(t.reshaped(dims).to(result.report.precision == Precision::kFloat64 ? DType::f64 : DType::f32)));
   }
   // Heat maps: one per row, for the input that is a picture.
   std::string image_input = inputs.image_input;
@@ -97,17 +97,16 @@ int run_attribute(const Arguments& args) {
                                .rows(static_cast<std::int64_t>(example), static_cast<std::int64_t>(example) + 1)
                                .reshaped(row.dims()),
                            inputs.channels_last);
-      files.heatmaps.push_back("heatmap_" + std::to_string(r) + ".png");
-      write_png(folder / files.heatmaps.back(), heat_map_panel(picture, row, inputs.channels_last));
-      if (!args.masks.empty()) {
-        files.shares.push_back(mask_shares(row, inputs.channels_last, read_image(args.masks), args.mask_names));
-      }
+      files.heatmaps.push_back(folder.add("heatmap_" + std::to_string(r), ".png",
+                                          encode_png(heat_map_panel(picture, row, inputs.channels_last))));
+      if (masks) files.shares.push_back(mask_shares(row, inputs.channels_last, *masks, args.mask_names));
     }
   }
   ONNXRAY_CHECK(args.masks.empty() || !files.shares.empty(), "--masks needs an attribution to a picture");
   const Predictions predictions = predict(model, request, inputs.labels);
   const std::string json = attribute_json(model, args, info, *chosen, request, inputs, result, files, predictions);
-  write_file(folder / "result.json", json + "\n");
+  folder.add("result", ".json", json + "\n");
+  folder.write();
   if (args.json) {
     std::cout << json << "\n";
     return 0;
@@ -125,8 +124,8 @@ int run_attribute(const Arguments& args) {
       std::printf("\n");
     }
   }
-  for (const auto& [name, file] : files.arrays) std::printf("%s -> %s\n", name.c_str(), (folder / file).c_str());
-  for (const std::string& file : files.heatmaps) std::printf("heat map -> %s\n", (folder / file).c_str());
+  for (const auto& [name, file] : files.arrays) std::printf("%s -> %s\n", name.c_str(), folder.path_of(file).c_str());
+  for (const std::string& file : files.heatmaps) std::printf("heat map -> %s\n", folder.path_of(file).c_str());
   return 0;
 }
 

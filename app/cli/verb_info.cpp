@@ -12,9 +12,11 @@ namespace onnxray::app {
 int run_info(const Arguments& args) {
   const Model model = load(args.model);
   ModelSummary summary;
+  const NamedTensors inputs = args.shapes.empty() ? NamedTensors() : nominal_inputs(model, args);  // a bad --shape throws
   try {
     std::int64_t examples = 1;
-    const Request request{.inputs = nominal_inputs(model, args), .to = {}, .from = {}, .compute = {}};
+    const Request request{
+        .inputs = args.shapes.empty() ? nominal_inputs(model, args) : inputs, .to = {}, .from = {}, .compute = {}};
     const auto canonical = model.canonical(specialisation_of(model, request, examples));
     summary = summarize(canonical->graph);
   } catch (const Error& e) {

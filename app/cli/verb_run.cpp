@@ -3,8 +3,8 @@
 
 #include "algorithms/evaluate.h"
 #include "app/cli/inputs.h"
+#include "app/cli/output.h"
 #include "app/cli/verbs.h"
-#include "app/io/files.h"
 #include "app/io/npy.h"
 #include "app/report/result_json.h"
 
@@ -25,6 +25,7 @@ bool fits_literally(const Model& model, const NamedTensors& inputs) {
 }  // namespace
 
 int run_run(const Arguments& args) {
+  OutputFolder folder(args.output);
   const Model model = load(args.model);
   const LoadedInputs inputs = load_inputs(model, args);
   const ComputeOptions compute = compute_options(args);
@@ -36,21 +37,17 @@ int run_run(const Arguments& args) {
     result = evaluate(model, inputs.tensors, args.values, compute);
   }
   print_notices(args, result.report);
-  std::filesystem::create_directories(args.output);
-  UniqueNames names;
   std::map<std::string, std::string> files;
-  for (const auto& [name, t] : result.values) {
-    files[name] = names(name) + ".npy";
-    write_npy(std::filesystem::path(args.output) / files[name], t);
-  }
+  for (const auto& [name, t] : result.values) files[name] = folder.add(name, ".npy", npy_bytes(t));
   const std::string json = run_json(model, args, inputs.files, result, files);
-  write_file(std::filesystem::path(args.output) / "result.json", json + "\n");
+  folder.add("result", ".json", json + "\n");
+  folder.write();
   if (args.json) {
     std::cout << json << "\n";
   } else {
     for (const auto& [name, t] : result.values) {
-      std::printf("%s %s%s -> %s/%s\n", name.c_str(), std::string(name_of(t.dtype())).c_str(),
-                  to_string(t.dims()).c_str(), args.output.c_str(), files[name].c_str());
+      std::printf("%s %s%s -> %s\n", name.c_str(), std::string(name_of(t.dtype())).c_str(), to_string(t.dims()).c_str(),
+                  folder.path_of(files[name]).c_str());
     }
   }
   return 0;

@@ -137,6 +137,8 @@ int run_verify(const Arguments& args) {
     } catch (const Error& e) {
       line.status = e.kind() == ErrorKind::kUnsupported ? "UNSUPPORTED" : "FAIL";
       line.detail = e.what();
+    } catch (const std::exception& e) {
+      line = {.name = c.name, .status = "FAIL", .detail = e.what()};
     }
     if (const auto it = expected.find(c.name); it != expected.end()) {
       if (line.status == "PASS") {

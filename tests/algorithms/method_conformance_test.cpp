@@ -1,0 +1,402 @@
+// What every method of the registry must do on every small model: rows are independent of each other and of the chunk,
+// seeds repeat, completeness holds where claimed, ignored inputs get nothing.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/session.h"
+#include "app/io/npy.h"
+#include "tests/algorithms/support.h"
+
+namespace onnxray {
+namespace {
+
+using Json = nlohmann::json;
+using testing::in_source;
+using testing::relative_distance;
+using testing::wave;
+
+constexpr std::int64_t kExamples = 3;
+
+struct Subject {
+  std::string name;
+  Model model;
+  NamedTensors inputs;  // three examples
+  Scalar to;
+  std::vector<std::string> from;
+  bool mixed = false;
+};
+
+Scalar parsed(const Model& model, const NamedTensors& inputs, const std::string& text) {
+  std::int64_t examples = 1;
+  const Request probe{.inputs = inputs};
+  const auto canonical = model.canonical(specialisation_of(model, probe, examples));
+  return parse_scalar(text, [&](std::string_view n) { return canonical->graph.find(n) != kNoValue; });
+}
+
+// A folder of tests/golden/exports; `inner`: attribute to the first inner value it has gradients of.
+Subject exported(const std::string& name, bool inner = false) {
+  const auto folder = in_source("tests/golden/exports/" + name);
+  std::ifstream file(folder / "case.json");
+  const Json j = Json::parse(file);
+  Subject s{.name = name + (inner ? " inner" : ""), .model = load(folder / "model.onnx")};
+  for (const auto& [input, files] : j.at("inputs").items()) {
+    std::vector<Tensor> rows;
+    for (const Json& f : files) rows.push_back(app::read_npy(folder / f.get<std::string>()));
+    s.inputs[input] = stack_rows(rows);
+  }
+  s.to = parsed(s.model, s.inputs, j.at("of"));
+  for (const auto& [value, files] : j.at("grads").items()) {
+    if (s.inputs.contains(value) != inner && s.from.empty()) s.from = {value};
+  }
+  s.mixed = j.at("mixed");
+  return s;
+}
+
+Subject tank() {
+  Subject s{.name = "tank", .model = load(in_source("examples/tank/biased.onnx"))};
+  s.inputs["image"] = wave({kExamples, 3, 96, 96}, 3);
+  const std::string input = s.model.inputs().at(0).name;
+  s.inputs = {{input, wave({kExamples, 3, 96, 96}, 3)}};
+  s.to = output(1) - output(0);
+  s.from = {input};
+  return s;
+}
+
+std::vector<Subject> subjects() {
+  std::vector<Subject> all;
+  for (const char* name : {"resnet-opset17-double", "resnet-opset11-float", "vit-opset17-double", "swin-opset17-double",
+                           "lstm-opset17-double", "lstm-opset18-float-dynamo", "constant_reshape-opset17-double",
+                           "constant_reshape-opset13-float", "mixed_rows-opset17-double", "own_vit-opset17-double"}) {
+    all.push_back(exported(name));
+  }
+  for (const char* name :
+       {"resnet-opset17-double", "swin-opset17-double", "bert-opset17-double", "gpt2-opset17-double"})
+    all.push_back(exported(name, true));
+  all.push_back(tank());
+  return all;
+}
+
+// Few rows: five steps, windows of half an axis.
+class Small final : public OptionVisitor {
+ public:
+  Small(const Subject& s, const Request& request) : subject_(s), request_(request) {}
+  void operator()(const OptionInfo&, bool&) override {}
+  void operator()(const OptionInfo& info, std::int64_t& field) override {
+    if (std::string(info.name) == "n_steps") field = 5;
+  }
+  void operator()(const OptionInfo&, double&) override {}
+  void operator()(const OptionInfo&, std::string&) override {}
+  void operator()(const OptionInfo& info, std::vector<std::vector<std::int64_t>>& field) override {
+    for (const std::string& name : subject_.from) {
+      Dims window = row_dims_of_value(subject_.model, request_, name);
+      for (std::int64_t& d : window) d = (d + 1) / 2;
+      field.push_back(window);
+    }
+    EXPECT_TRUE(std::string(info.name) == "sliding_window_shapes" || std::string(info.name) == "strides");
+  }
+  void operator()(const OptionInfo&, Baselines& field) override {
+    field.constant = 0.125;
+    field.text = "0.125";
+  }
+
+ private:
+  const Subject& subject_;
+  const Request& request_;
+};
+
+Attribution run_small(const MethodInfo& info, const Subject& s, const ComputeOptions& compute,
+                      std::int64_t example = -1) {
+  Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from, .compute = compute};
+  if (example >= 0) {
+    for (auto& [name, t] : request.inputs) t = t.rows(example, example + 1);
+  }
+  const auto method = info.make();
+  Small options(s, request);
+  method->visit_options(options);
+  check_options(*method);
+  return method->run(s.model, request);
+}
+
+class Methods : public ::testing::TestWithParam<std::string> {
+ protected:
+  const MethodInfo& info() const { return method(GetParam()); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Registry, Methods, ::testing::ValuesIn([] {
+                           std::vector<std::string> names;
+                           for (const MethodInfo& m : methods()) names.push_back(m.name);
+                           return names;
+                         }()),
+                         [](const auto& p) {
+                           std::string name = p.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// float64: the same bits for any chunk and for single rows; float32: within rounding.
+TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
+  if (info().mixes_examples) GTEST_SKIP() << "examples belong together";
+  for (const Subject& s : subjects()) {
+    SCOPED_TRACE(s.name);
+    for (const Precision precision : {Precision::kFloat64, Precision::kFloat32}) {
+      SCOPED_TRACE(precision == Precision::kFloat64 ? "float64" : "float32");
+      const auto same = [&](const Attribution& got, const Attribution& want, const std::string& what) {
+        ASSERT_EQ(got.attributions.size(), want.attributions.size());
+        for (const auto& [name, t] : want.attributions) {
+          if (precision == Precision::kFloat64) {
+            EXPECT_TRUE(got.attributions.at(name).same_bits(t))
+                << what << " " << name << ": relative distance " << relative_distance(got.attributions.at(name), t);
+          } else {
+            EXPECT_LE(relative_distance(got.attributions.at(name), t), 1e-5) << what << " " << name;
+          }
+        }
+        EXPECT_LE(testing::largest_difference(got.values, want.values),
+                  precision == Precision::kFloat64 ? 0 : 1e-5 * (1 + testing::largest(want.values)))
+            << what;
+      };
+      try {
+        const Attribution all = run_small(info(), s, {.precision = precision});
+        for (const auto& [name, t] : all.attributions) {
+          EXPECT_EQ(t.dims()[0], kExamples);
+          EXPECT_GT(testing::largest(t.to_doubles()), 0) << "nothing is attributed";
+        }
+        EXPECT_EQ(all.report.batched, !s.mixed);
+        for (const std::int64_t chunk : {1, 2, 3, 7}) {
+          const Attribution a = run_small(info(), s, {.precision = precision, .chunk = chunk});
+          same(a, all, "chunk " + std::to_string(chunk));
+          if (chunk != 2) continue;
+          const Attribution again = run_small(info(), s, {.precision = precision, .chunk = chunk});
+          for (const auto& [name, t] : a.attributions) EXPECT_TRUE(again.attributions.at(name).same_bits(t));
+        }
+        Attribution singles;
+        std::map<std::string, std::vector<Tensor>> rows;
+        for (std::int64_t e = 0; e < kExamples; ++e) {
+          const Attribution one = run_small(info(), s, {.precision = precision}, e);
+          for (const auto& [name, t] : one.attributions) rows[name].push_back(t);
+          singles.values.insert(singles.values.end(), one.values.begin(), one.values.end());
+        }
+        for (const auto& [name, list] : rows) singles.attributions[name] = stack_rows(list);
+        same(singles, all, "single rows");
+      } catch (const std::exception& e) {
+        ADD_FAILURE() << e.what();
+      }
+    }
+  }
+}
+
+// sum(attributions) = F(x) - F(x') on a smooth net with many steps, and delta says so.
+TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
+  testing::ModelBuilder m;
+  m.input("x", {"N", 4}, DType::f64).output("y", {"N", 3}, DType::f64);
+  m.initializer("w", wave({4, 6}, 1)).initializer("v", wave({6, 3}, 2));
+  m.node("MatMul", {"x", "w"}, {"a"});
+  m.node("Tanh", {"a"}, {"h"});
+  m.node("MatMul", {"h", "v"}, {"z"});
+  m.node("Sigmoid", {"z"}, {"y"});
+  const Model model = testing::model_of(m);
+  const Request request{.inputs = {{"x", wave({kExamples, 4}, 5)}}, .to = {output(2)}};
+  if (!info().completeness) {
+    if (info().name == "occlusion") GTEST_SKIP();
+    EXPECT_TRUE(info().make()->run(model, request).delta.empty());
+    return;
+  }
+  const Attribution a = info().make()->run(model, request);
+  ASSERT_EQ(a.delta.size(), static_cast<std::size_t>(kExamples));
+  for (std::size_t e = 0; e < kExamples; ++e) {
+    double sum = 0;
+    for (const double v :
+         a.attributions.at("x").rows(static_cast<std::int64_t>(e), static_cast<std::int64_t>(e) + 1).to_doubles())
+      sum += v;
+    EXPECT_NEAR(sum, a.values[e] - a.baseline_values[e], 1e-9);
+    EXPECT_NEAR(a.delta[e], sum - (a.values[e] - a.baseline_values[e]), 1e-14);
+    EXPECT_GT(std::abs(sum), 1e-3);
+  }
+}
+
+// z reaches only another output, the last two columns of x nothing at all.
+TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
+  testing::ModelBuilder m;
+  m.input("x", {"N", 5}, DType::f64).input("z", {"N", 2}, DType::f64);
+  m.output("y", {"N", 2}, DType::f64).output("other", {"N", 2}, DType::f64);
+  m.initializer("w", wave({3, 2}, 1));
+  m.initializer("begin", Tensor::from<std::int64_t>({1}, {0})).initializer("end", Tensor::from<std::int64_t>({1}, {3}));
+  m.initializer("axis", Tensor::from<std::int64_t>({1}, {1}));
+  m.node("Slice", {"x", "begin", "end", "axis"}, {"head"});
+  m.node("MatMul", {"head", "w"}, {"a"});
+  m.node("Tanh", {"a"}, {"y"});
+  m.node("Mul", {"z", "z"}, {"other"});
+  Subject s{.name = "ignores",
+            .model = testing::model_of(m),
+            .inputs = {{"x", wave({kExamples, 5}, 1)}, {"z", wave({kExamples, 2}, 2)}},
+            .to = scalar_of("y", {1}),
+            .from = {"x", "z"}};
+  const auto method = info().make();
+  class One final : public OptionVisitor {
+    void operator()(const OptionInfo&, bool&) override {}
+    void operator()(const OptionInfo&, std::int64_t&) override {}
+    void operator()(const OptionInfo&, double&) override {}
+    void operator()(const OptionInfo&, std::string&) override {}
+    void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>& f) override { f = {{1}, {1}}; }
+    void operator()(const OptionInfo&, Baselines& f) override { f.constant = 0.5; }
+  } one;
+  method->visit_options(one);
+  for (const std::vector<std::string>& from : {std::vector<std::string>{"x", "z"}, std::vector<std::string>{}}) {
+    const Attribution a = method->run(s.model, {.inputs = s.inputs, .to = {s.to}, .from = from});
+    EXPECT_EQ(testing::largest(a.attributions.at("z").to_doubles()), 0);
+    const auto x = a.attributions.at("x").to_doubles();
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (i % 5 >= 3) EXPECT_EQ(x[i], 0) << i;
+      else EXPECT_NE(x[i], 0) << i;
+    }
+  }
+}
+
+TEST_P(Methods, SeveralScalarsEqualSingleOnes) {
+  for (const char* name : {"resnet-opset17-double", "lstm-opset17-double", "mixed_rows-opset17-double"}) {
+    SCOPED_TRACE(name);
+    const Subject s = exported(name);
+    Request request{.inputs = s.inputs, .to = {}, .from = s.from};
+    const std::vector<std::string> texts = {"logits:0", "logits:3", "logits:1-logits:2"};
+    const auto run = [&](std::vector<Scalar> to) {
+      const auto method = info().make();
+      Small options(s, request);
+      method->visit_options(options);
+      request.to = std::move(to);
+      return method->run(s.model, request);
+    };
+    std::vector<Scalar> to;
+    std::vector<Attribution> single;
+    for (const std::string& text : texts) {
+      to.push_back(parsed(s.model, s.inputs, text));
+      single.push_back(run({to.back()}));
+    }
+    const Attribution all = run(to);
+    for (const std::string& from : s.from) {
+      const Tensor& t = all.attributions.at(from);
+      ASSERT_EQ(t.dims()[0], kExamples * 3);
+      for (std::int64_t e = 0; e < kExamples; ++e) {
+        for (std::int64_t k = 0; k < 3; ++k) {
+          const auto& one = single[static_cast<std::size_t>(k)];
+          const std::int64_t row = e * 3 + k;  // scalars innermost
+          EXPECT_LE(relative_distance(t.rows(row, row + 1), one.attributions.at(from).rows(e, e + 1)), 1e-12);
+          EXPECT_NEAR(all.values[static_cast<std::size_t>(row)], one.values[static_cast<std::size_t>(e)], 1e-12);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Methods, LeaveTheModelAsItWas) {
+  const Subject s = exported("resnet-opset17-double");
+  const Attribution before = run_small(info(), s, {.chunk = 2});
+  Subject wrong = s;
+  wrong.to = scalar_of("logits", {1000});
+  EXPECT_NE(testing::thrown_by([&] { (void)run_small(info(), wrong, {.chunk = 2}); }).text.find("out of range"),
+            std::string::npos);
+  EXPECT_NE(testing::thrown_by([&] {
+              (void)run_small(info(), s, {.chunk = 2, .progress = [](const Progress&) { return false; }});
+            }).text.find("cancelled"),
+            std::string::npos);
+  const Attribution after = run_small(info(), s, {.chunk = 2});
+  for (const auto& [name, t] : before.attributions) EXPECT_TRUE(after.attributions.at(name).same_bits(t));
+}
+
+TEST_P(Methods, ReportExactProgressAndCanBeCancelled) {
+  for (const char* name : {"resnet-opset17-double", "mixed_rows-opset17-double"}) {
+    SCOPED_TRACE(name);
+    const Subject s = exported(name);
+    std::vector<Progress> seen;
+    const Attribution a = run_small(info(), s, {.chunk = 2, .progress = [&](const Progress& p) {
+                                                  seen.push_back(p);
+                                                  return true;
+                                                }});
+    ASSERT_GE(seen.size(), 2u);
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      EXPECT_EQ(seen[i].phase, info().name);
+      EXPECT_EQ(seen[i].total, seen[0].total);
+      EXPECT_GT(seen[i].done, i == 0 ? 0 : seen[i - 1].done);
+      EXPECT_GE(seen[i].seconds, i == 0 ? 0 : seen[i - 1].seconds);
+      EXPECT_GE(seen[i].remaining_seconds, 0);
+    }
+    EXPECT_EQ(seen.back().done, seen.back().total);
+    EXPECT_EQ(a.report.rows, seen.back().total);
+    int calls = 0;
+    const auto e = testing::thrown_by(
+        [&] { (void)run_small(info(), s, {.chunk = 1, .progress = [&](const Progress&) { return ++calls < 2; }}); });
+    EXPECT_EQ(e.kind, ErrorKind::kCancelled) << e.text;
+    EXPECT_EQ(calls, 2);
+  }
+}
+
+// A file that fixes the batch at 1 still attributes fifty steps in one go.
+TEST(Rows, AModelExportedAtBatchOneIsBatched) {
+  for (const char* name : {"constant_reshape-opset17-double", "own_vit-opset17-double"}) {
+    SCOPED_TRACE(name);
+    const Subject s = exported(name);
+    Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from};
+    for (auto& [input, t] : request.inputs) t = t.rows(0, 1);
+    const Attribution a = attribute(s.model, IntegratedGradients{.n_steps = 50}, request);
+    EXPECT_TRUE(a.report.batched);
+    EXPECT_EQ(a.report.chunk, 50);
+    EXPECT_EQ(a.report.rows, 52);
+    EXPECT_TRUE(a.report.notices.empty());
+    request.compute.chunk = 1;
+    const Attribution one = attribute(s.model, IntegratedGradients{.n_steps = 50}, request);
+    for (const auto& [value, t] : a.attributions) EXPECT_TRUE(one.attributions.at(value).same_bits(t));
+  }
+}
+
+TEST(Rows, ThatMixRunOneAtATimeAndSaySo) {
+  const Subject s = exported("mixed_rows-opset17-double");
+  const auto folder = in_source("tests/golden/exports/mixed_rows-opset17-double");
+  const Attribution a = attribute(s.model, Saliency{.abs = false}, {.inputs = s.inputs, .to = {s.to}, .from = s.from});
+  EXPECT_FALSE(a.report.batched);
+  EXPECT_EQ(a.report.chunk, 1);
+  EXPECT_EQ(a.report.rows, kExamples);
+  ASSERT_FALSE(a.report.notices.empty());
+  EXPECT_NE(a.report.notices[0].find("rows run one at a time: they mix at "), std::string::npos);
+  EXPECT_NE(a.report.notices[0].find("(ReduceMean)"), std::string::npos) << a.report.notices[0];
+  std::vector<Tensor> want;
+  for (const char* file : {"g0.npy", "g1.npy", "g2.npy"}) want.push_back(app::read_npy(folder / file));
+  EXPECT_LE(relative_distance(a.attributions.at(s.from[0]), stack_rows(want)), 1e-12);
+  // Everything that has an entry per example is divided with them.
+  Baselines b{.kind = Baselines::Kind::kTensors};
+  b.tensors[s.from[0]] = wave(s.inputs.at(s.from[0]).dims(), 8);
+  Scalar each = scalar_of("logits");
+  each.terms[0].index = {{2}, {0}, {1}};
+  Scalar masked = scalar_of("logits");
+  const Dims logits = evaluate(s.model, s.inputs, {"logits"}).values.at("logits").dims();
+  masked.terms[0].mask = wave(logits, 3);
+  const Attribution split = attribute(s.model, IntegratedGradients{.n_steps = 4, .baselines = b},
+                                      {.inputs = s.inputs, .to = {each, masked}, .from = s.from});
+  for (std::int64_t e = 0; e < kExamples; ++e) {
+    Request one{.inputs = s.inputs, .to = {each, masked}, .from = s.from};
+    for (auto& [name, t] : one.inputs) t = t.rows(e, e + 1);
+    one.to[0].terms[0].index = {each.terms[0].index[static_cast<std::size_t>(e)]};
+    one.to[1].terms[0].mask = masked.terms[0].mask.rows(e, e + 1);
+    Baselines own{.kind = Baselines::Kind::kTensors};
+    own.tensors[s.from[0]] = b.tensors.at(s.from[0]).rows(e, e + 1);
+    const Attribution want_one = attribute(s.model, IntegratedGradients{.n_steps = 4, .baselines = own}, one);
+    EXPECT_TRUE(split.attributions.at(s.from[0]).rows(2 * e, 2 * e + 2).same_bits(want_one.attributions.at(s.from[0])));
+    EXPECT_EQ(split.values[static_cast<std::size_t>(2 * e)], want_one.values[0]);
+    EXPECT_EQ(split.values[static_cast<std::size_t>(2 * e + 1)], want_one.values[1]);
+  }
+}
+
+TEST(Registry, DescribesEveryMethod) {
+  EXPECT_GE(methods().size(), 4u);
+  for (const MethodInfo& m : methods()) {
+    EXPECT_EQ(&method(m.name), &m);
+    for (const std::string* text : {&m.title, &m.paper, &m.formula, &m.from, &m.to})
+      EXPECT_FALSE(text->empty()) << m.name;
+    EXPECT_EQ(m.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-"), std::string::npos) << m.name;
+  }
+  const auto e = testing::thrown_by([] { (void)method("magic"); });
+  EXPECT_NE(e.text.find("unknown method 'magic', expected one of: saliency"), std::string::npos) << e.text;
+}
+
+}  // namespace
+}  // namespace onnxray

@@ -58,6 +58,7 @@ TEST(LayoutRows, StepsFirst) {
   expect_rows(c.batched(c.b.reshape(x, {7, 1, 2, 2})), RowMap::rows(1), {7, 5, 2, 2});
   expect_rows(c.batched(c.b.transpose(x, {1, 0, 2})), RowMap::rows(0), {5, 7, 4});
   expect_rows(c.batched(c.b.slice(x, 0, 6, 7)), RowMap::rows(1), {1, 5, 4});
+  // Flattened, the row index stands inside the axis: 7 steps outside it, 4 features inside.
   expect_rows(c.batched(c.b.reshape(x, {28})), RowMap::rows(0, 4, 7), {140});
 }
 
