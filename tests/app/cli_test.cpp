@@ -72,6 +72,12 @@ class Cli : public ::testing::Test {
     return r;
   }
 
+  Json json_of(const std::string& arguments) const {
+    const Result r = run(arguments);
+    EXPECT_TRUE(Json::accept(r.out)) << arguments << ": " << r.err;
+    return Json::accept(r.out) ? Json::parse(r.out) : Json::object();
+  }
+
   // Refused with the code and one line on stderr that says these things; nothing on stdout, nothing written.
   void expect_refused(const std::string& arguments, int code, const std::vector<std::string>& says) const {
     SCOPED_TRACE(arguments);
@@ -243,18 +249,18 @@ TEST_F(Cli, PicturesGetHeatMapsAndShares) {
 }
 
 TEST_F(Cli, JsonIsAllThatIsOnStandardOutput) {
-  const Json doctor = Json::parse(run("doctor m.onnx --json").out);
+  const Json doctor = json_of("doctor m.onnx --json");
   EXPECT_EQ(doctor.at("operators").size(), 2u);
-  const Json info = Json::parse(run("info m.onnx --json").out);
+  const Json info = json_of("info m.onnx --json");
   EXPECT_EQ(info.at("inputs").at(0).at("shape"), Json({"N", 4}));
   EXPECT_EQ(info.at("parameters"), 28);
   EXPECT_EQ(info.at("multiply_adds"), 28);
-  EXPECT_GE(Json::parse(run("methods --json").out).size(), 4u);
-  EXPECT_EQ(Json::parse(run("run m.onnx -i x.npy --json -o j1").out).at("verb"), "run");
-  EXPECT_EQ(Json::parse(run("grad m.onnx -i x.npy --of y:1 --json -o j2").out), result("j2"));
+  EXPECT_GE(json_of("methods --json").size(), 4u);
+  EXPECT_EQ(json_of("run m.onnx -i x.npy --json -o j1").at("verb"), "run");
+  EXPECT_EQ(json_of("grad m.onnx -i x.npy --of y:1 --json -o j2"), result("j2"));
   const Result a = run("attribute m.onnx -i x.npy --method saliency --target 0 --json -o j3");
   EXPECT_EQ(Json::parse(a.out), result("j3"));
-  EXPECT_FALSE(Json::parse(run("bench m.onnx --repeat 1 --json").out).at("methods").empty());
+  EXPECT_FALSE(json_of("bench m.onnx --repeat 1 --json").at("methods").empty());
   add_case("good", -2);
   add_case("bad", 3);
   const Result v = run("verify cases --json");
