@@ -106,7 +106,8 @@ class Backward {
     if (!rows.is_rows()) return v;
     ValueId& cached = gathered_[v];
     if (cached == 0) {  // 0 is an input or constant, never a gather
-      cached = b.op("gather_rows", {v, request.row_index}, {{"axis", rows.axis}, {"inner", rows.inner}, {"outer", rows.outer}});
+      cached = b.op("gather_rows", {v, request.row_index},
+                    {{"axis", rows.axis}, {"inner", rows.inner}, {"outer", rows.outer}});
       b.graph.value(cached).rows = rows;
     }
     return cached;

@@ -95,7 +95,7 @@ struct OpTraits {
   bool inplace = false;      // output 0 may be written over input 0 when both have one dtype and shape
   bool updates = false;      // output 0 IS input 0's memory, updated (a run's state)
   bool commutative = false;
-  bool outer_rows = false;  // its rows rule handles RowMap::outer (elementwise ops do)
+  bool outer_rows = false;          // its rows rule handles RowMap::outer (elementwise ops do)
   bool piecewise_constant = false;  // gradient is zero wherever it exists
 };
 

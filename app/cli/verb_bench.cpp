@@ -79,7 +79,8 @@ int run_bench(const Arguments& args) {
     std::unique_ptr<Method> chosen;
     if (name == "forward") {
       once = [&] {
-        (void)run(model, inputs, {},
+        (void)run(
+            model, inputs, {},
             {.precision = compute.precision == Precision::kDeclared ? model.default_precision() : compute.precision});
         ComputeReport r;
         r.rows = 1;

@@ -12,7 +12,8 @@ namespace onnxray::app {
 int run_info(const Arguments& args) {
   const Model model = load(args.model);
   ModelSummary summary;
-  const NamedTensors inputs = args.shapes.empty() ? NamedTensors() : nominal_inputs(model, args);  // a bad --shape throws
+  const NamedTensors inputs =
+      args.shapes.empty() ? NamedTensors() : nominal_inputs(model, args);  // a bad --shape throws
   try {
     std::int64_t examples = 1;
     const Request request{

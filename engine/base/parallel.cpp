@@ -19,7 +19,7 @@ int omp_get_num_procs() { return 1; }
 int omp_in_parallel() { return 0; }
 void omp_set_num_threads(int) {}
 #endif
-}
+}  // namespace
 
 void set_max_threads(int threads) {
   g_threads.store(threads);

@@ -9,11 +9,11 @@ void register_activation_ops(OpRegistry& r);   // relu family, gelu, silu, ... (
 void register_matmul_ops(OpRegistry& r);
 void register_conv_ops(OpRegistry& r);
 void register_pool_ops(OpRegistry& r);
-void register_norm_ops(OpRegistry& r);    // batch, layer and RMS normalisation, softmax
-void register_reduce_ops(OpRegistry& r);  // reductions, arg reductions, cumulative sums
-void register_layout_ops(OpRegistry& r);  // reshape, transpose, expand, concat, slice, pad
-void register_index_ops(OpRegistry& r);   // gather, scatter, top-k, one-hot, nonzero, resample
+void register_norm_ops(OpRegistry& r);      // batch, layer and RMS normalisation, softmax
+void register_reduce_ops(OpRegistry& r);    // reductions, arg reductions, cumulative sums
+void register_layout_ops(OpRegistry& r);    // reshape, transpose, expand, concat, slice, pad
+void register_index_ops(OpRegistry& r);     // gather, scatter, top-k, one-hot, nonzero, resample
 void register_sequence_ops(OpRegistry& r);  // split
-void register_row_ops(OpRegistry& r);     // rows of a batch: gather_rows, scatter_rows, fold_rows, repeat_rows
+void register_row_ops(OpRegistry& r);       // rows of a batch: gather_rows, scatter_rows, fold_rows, repeat_rows
 
 }  // namespace onnxray

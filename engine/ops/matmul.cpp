@@ -113,8 +113,11 @@ void rows_matmul(RowsCtx& c) {
 }  // namespace
 
 void register_matmul_ops(OpRegistry& r) {
-  r.add(
-      {.name = "matmul", .infer = infer_matmul, .grad = grad_matmul, .rows = rows_matmul, .traits = {.linear = true, .outer_rows = true}});
+  r.add({.name = "matmul",
+         .infer = infer_matmul,
+         .grad = grad_matmul,
+         .rows = rows_matmul,
+         .traits = {.linear = true, .outer_rows = true}});
 }
 
 }  // namespace onnxray

@@ -26,7 +26,9 @@ void expect_index(const InferCtx& c, std::size_t i) {
   ONNXRAY_CHECK(c.dtype(i) == DType::i64 && c.rank(i) == 1, "row index must be int64[R]");
 }
 
-Attrs axis_and_inner(const Attrs& a) { return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}, {"outer", a.integer("outer", 1)}}; }
+Attrs axis_and_inner(const Attrs& a) {
+  return {{"axis", a.integer("axis", 0)}, {"inner", a.integer("inner", 1)}, {"outer", a.integer("outer", 1)}};
+}
 
 }  // namespace
 

@@ -58,8 +58,8 @@ struct Batched {
 // Chains of elementwise nodes into one `map` node with a short program over kernels/functors.h.
 [[nodiscard]] Graph fuse_elementwise(const Graph& g);
 
-// NHWC inside: float32 convolutions, pooling and what stands between them compute on channels-last data. A graph without
-// convolutions stays as it is. Run simplify() behind it: transposes that meet cancel there.
+// NHWC inside: float32 convolutions, pooling and what stands between them compute on channels-last data. A graph
+// without convolutions stays as it is. Run simplify() behind it: transposes that meet cancel there.
 [[nodiscard]] Graph channels_last(const Graph& g, const Evaluator& evaluate);
 
 }  // namespace onnxray

@@ -257,7 +257,8 @@ TEST_F(Cli, JsonIsAllThatIsOnStandardOutput) {
   EXPECT_EQ(info.at("multiply_adds"), 28);
   EXPECT_GE(json_of("methods --json").size(), 4u);
   EXPECT_EQ(json_of("run m.onnx -i x.npy --json -o j1").at("verb"), "run");
-  EXPECT_EQ(json_of("grad m.onnx -i x.npy --of y:1 --json -o j2"), result("j2"));
+  const Json grad = json_of("grad m.onnx -i x.npy --of y:1 --json -o j2");
+  EXPECT_EQ(grad, result("j2"));
   const Result a = run("attribute m.onnx -i x.npy --method saliency --target 0 --json -o j3");
   EXPECT_EQ(Json::parse(a.out), result("j3"));
   EXPECT_FALSE(json_of("bench m.onnx --repeat 1 --json").at("methods").empty());

@@ -19,10 +19,10 @@ struct Array {
 struct SampleInput {
   DType dtype = DType::f64;  // floats: f64 here stands for "the float type under test" (f32 and f64 are both run)
   Dims dims;
-  double lo = -2, hi = 2;  // values are drawn uniformly from [lo, hi); integers from [lo, hi)
-  bool absent = false;     // an optional input that is not given
-  Tensor fixed;            // instead of drawn values
-  bool constant = false;   // given to the plan as a constant, not as an input (both are tried)
+  double lo = -2, hi = 2;   // values are drawn uniformly from [lo, hi); integers from [lo, hi)
+  bool absent = false;      // an optional input that is not given
+  Tensor fixed;             // instead of drawn values
+  bool constant = false;    // given to the plan as a constant, not as an input (both are tried)
   bool keep_dtype = false;  // dtype f64 means float64 in float32 runs too
 };
 

@@ -29,7 +29,7 @@ std::string message(F&& body) {
 
 #define EXPECT_SAYS(body, text)                                                      \
   do {                                                                               \
-    const std::string said = message([&] { (void)(body); });                               \
+    const std::string said = message([&] { (void)(body); });                         \
     EXPECT_NE(said.find(text), std::string::npos) << "said: " << said;               \
     EXPECT_EQ(said.find('\n'), std::string::npos) << "more than one line: " << said; \
   } while (false)
