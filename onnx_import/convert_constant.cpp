@@ -51,11 +51,20 @@ template <class T>
 Tensor range_of(T start, T limit, T delta) {
   ONNXRAY_CHECK(delta != 0, "delta is 0");
   const double n = std::ceil((static_cast<double>(limit) - static_cast<double>(start)) / static_cast<double>(delta));
-  ONNXRAY_CHECK(n < 1e9, "a range of ", n, " elements");
+  ONNXRAY_CHECK(n <= (1 << 26), "a range of ", n, " elements is too long");
   const std::int64_t count = n > 0 ? static_cast<std::int64_t>(n) : 0;
   Tensor out(dtype_of<T>, {count});
   const auto values = out.template mutable_data<T>();
-  for (std::int64_t i = 0; i < count; ++i) values[static_cast<std::size_t>(i)] = start + static_cast<T>(i) * delta;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_integral_v<T>) {
+      // In unsigned arithmetic: i * delta may leave the type although the sum does not.
+      using U = std::make_unsigned_t<T>;
+      values[static_cast<std::size_t>(i)] =
+          static_cast<T>(static_cast<U>(start) + static_cast<U>(i) * static_cast<U>(delta));
+    } else {
+      values[static_cast<std::size_t>(i)] = start + static_cast<T>(i) * delta;
+    }
+  }
   return out;
 }
 
@@ -109,10 +118,11 @@ void convert_dropout_1(ConvertCtx& c) {
 }
 
 void convert_dropout_12(ConvertCtx& c) {
-  if (c.has(2) && c.constant_ints(2).at(0) != 0) {
-    const double ratio = c.has(1) ? c.constant(1).to_doubles().at(0) : 0.5;
-    if (ratio != 0) refuse_training();
-  }
+  const auto scalar = [&](std::size_t i) {
+    ONNXRAY_CHECK(count_of(c.dims(i)) == 1, "input ", i, " has shape ", to_string(c.dims(i)), ", expected a scalar");
+    return c.constant(i).to_doubles()[0];
+  };
+  if (c.has(2) && scalar(2) != 0 && (!c.has(1) || scalar(1) != 0)) refuse_training();
   pass_through(c);
 }
 

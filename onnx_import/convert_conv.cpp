@@ -43,7 +43,7 @@ void conv_integer(ConvertCtx& c) {
     ValueId v = c.b.cast(c.in(i), DType::f64);
     if (!c.has(zero)) return v;
     ValueId z = c.b.cast(c.in(zero), DType::f64);
-    if (i == 1 && c.b.rank(z) == 1) {
+    if (i == 1 && c.rank(1) > 0 && c.b.rank(z) == 1) {
       Dims d(c.rank(1), 1);
       d[0] = c.b.dims(z)[0];
       z = c.b.reshape(z, d);

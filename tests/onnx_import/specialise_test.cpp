@@ -116,6 +116,35 @@ TEST(If, Malformed) {
   expect_error([&] { (void)specialised(few); }, "too few outputs");
 }
 
+// What the fuzzer found: scalars that are empty, ranges that fill the memory.
+TEST(Specialise, HostileScalars) {
+  ModelBuilder dropout;
+  dropout.input("x", {2})
+      .output("y")
+      .initializer("r", Tensor::scalar(0.5f))
+      .initializer("t", Tensor::zeros(DType::boolean, {0}));
+  dropout.node("Dropout", {"x", "r", "t"}, {"y"}, "d");
+  expect_error([&] { (void)specialised(dropout); }, "node d (Dropout): input 2 has shape [0], expected a scalar");
+  ModelBuilder conv;
+  conv.input("x", {1, 1, 3}, DType::u8).output("y").initializer("w", Tensor::scalar(std::uint8_t{1}));
+  conv.initializer("z", Tensor::zeros(DType::u8, {1}));
+  conv.node("ConvInteger", {"x", "w", "z", "z"}, {"y"}, "c");
+  expect_error([&] { (void)specialised(conv); }, "node c (ConvInteger): weight has shape []");
+  const auto range = [](std::int64_t start, std::int64_t limit, std::int64_t delta) {
+    ModelBuilder m;
+    m.output("y");
+    m.initializer("a", Tensor::scalar(start))
+        .initializer("b", Tensor::scalar(limit))
+        .initializer("c", Tensor::scalar(delta));
+    m.node("Range", {"a", "b", "c"}, {"y"}, "r");
+    const Specialised s = specialised(m);
+    return s.graph.value(s.graph.outputs()[0]).constant.to_ints();
+  };
+  expect_error([&] { (void)range(0, 1'000'000'000'000, 1); }, "node r (Range)");
+  const std::int64_t far = std::int64_t{1} << 62;
+  EXPECT_EQ(range(-far, far, far), (std::vector<std::int64_t>{-far, 0}));
+}
+
 TEST(Specialise, UnsupportedTypesMatterWhenUsed) {
   ModelBuilder m;
   m.input("x", {2}).output("y");
