@@ -8,7 +8,7 @@ namespace onnxray {
 
 Gradients gradient(const Model& model, const GradientQuery& query) {
   const Request request{.inputs = query.inputs, .to = query.of, .from = query.wrt, .compute = query.compute};
-  Attribution a = run_method(model, Saliency{.abs = false}, request);
+  Attribution a = gradients_at(model, request, "gradient");
   Gradients out{.gradients = {}, .values = std::move(a.values), .report = std::move(a.report)};
   for (auto& [name, t] : a.attributions) {
     out.gradients[name] = out.report.precision == Precision::kFloat64 ? t : t.to(DType::f32);

@@ -57,7 +57,7 @@ Scalar output_per_example(const std::vector<std::int64_t>& targets) {
   Term term;
   for (const std::int64_t t : targets) {
     term.index.push_back({t});
-    s.text += (s.text.empty() ? "" : " ") + std::to_string(t);
+    s.text += (s.text.empty() ? "target " : " ") + std::to_string(t);
   }
   s.terms.push_back(std::move(term));
   return s;

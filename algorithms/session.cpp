@@ -34,10 +34,15 @@ std::int64_t flat_position(const Dims& dims, const std::vector<std::int64_t>& in
   const auto refuse = [&](const char* why) {
     fail("index ", to_string(index), " of '", what, "' ", why, " (one row has shape ", to_string(dims), ")");
   };
-  if (index.size() != dims.size()) refuse("has another number of dimensions");
+  // Trailing extents of 1 need no index: class 281 of [1000, 1, 1].
+  const bool rest_is_one =
+      index.size() <= dims.size() && std::all_of(dims.begin() + static_cast<std::ptrdiff_t>(index.size()), dims.end(),
+                                                 [](std::int64_t d) { return d == 1; });
+  if (!rest_is_one) refuse("has another number of dimensions");
   std::int64_t flat = 0;
   for (std::size_t i = 0; i < dims.size(); ++i) {
-    const std::int64_t k = index[i] < 0 ? index[i] + dims[i] : index[i];
+    const std::int64_t given = i < index.size() ? index[i] : 0;
+    const std::int64_t k = given < 0 ? given + dims[i] : given;
     if (k < 0 || k >= dims[i]) refuse("is out of range");
     flat = flat * dims[i] + k;
   }
@@ -135,8 +140,14 @@ std::string before_softmax(const Graph& canonical, const std::string& value) {
   const Node* node = canonical.producer(v);
   while (node != nullptr && (node->op->traits.view)) node = canonical.producer(node->inputs[0]);
   if (node == nullptr || node->op->name != "softmax") return value;
-  const std::string& name = canonical.value(node->inputs[0]).name;
-  return name.empty() ? value : name;
+  // Before opset 13 the converter flattens around the Softmax: the named value lies behind a view.
+  ValueId input = node->inputs[0];
+  while (canonical.value(input).name.empty()) {
+    const Node* view = canonical.producer(input);
+    if (view == nullptr || !view->op->traits.view) return value;
+    input = view->inputs[0];
+  }
+  return canonical.value(input).name;
 }
 
 Specialisation specialisation_of(const Model& model, const Request& request, std::int64_t& examples) {

@@ -57,6 +57,10 @@ Attribution plain_gradient(const Model& model, const Request& request, const cha
 
 }  // namespace
 
+Attribution gradients_at(const Model& model, const Request& request, const char* phase) {
+  return plain_gradient(model, request, phase, false);
+}
+
 Attribution run_method(const Model& model, const Saliency& options, const Request& request) {
   Attribution out = plain_gradient(model, request, "saliency", false);
   if (options.abs) {

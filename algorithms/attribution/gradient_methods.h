@@ -15,6 +15,9 @@ struct InputXGradient {
   void visit(OptionVisitor&) {}
 };
 
+// The signed gradients behind both, and behind the plain gradient API. `phase` names them in progress reports.
+Attribution gradients_at(const Model& model, const Request& request, const char* phase);
+
 Attribution run_method(const Model& model, const Saliency& options, const Request& request);
 Attribution run_method(const Model& model, const InputXGradient& options, const Request& request);
 
