@@ -35,6 +35,12 @@ class Method {
   [[nodiscard]] virtual Attribution run(const Model& model, const Request& request) const = 0;
 };
 
+// A class of captum.attr and what makes it of this method; empty: the method as it stands.
+struct CaptumClass {
+  std::string name;       // "LayerIntegratedGradients"
+  std::string arguments;  // "--from LAYER"
+};
+
 struct MethodInfo {
   std::string name;     // kebab case, as on the command line
   std::string title;    // "Integrated Gradients"
@@ -46,6 +52,10 @@ struct MethodInfo {
   bool mixes_examples = false;  // an example's result depends on the others
   std::string from, to;         // what is supported
   std::unique_ptr<Method> (*make)() = nullptr;
+  // For the documentation; each may be left out.
+  std::string cost;                 // rows pushed through the model per example, e.g. "n_steps + 2"
+  std::vector<CaptumClass> captum;  // the classes of captum.attr that this method covers
+  std::string differs_from_captum;  // where and why on purpose, as sentences
 };
 
 // All methods, in the order of the documentation.
