@@ -24,10 +24,18 @@ class NodeCtx final : public RuleCtx {
   ValueId x_ref(std::size_t i) override;
   ValueId y_ref(std::size_t i) override;
   std::vector<ValueId> vjp(ValueId dy) override;
+  std::vector<ValueId> vjp_ref(ValueId dy) override;
   std::vector<ValueId> vjp_of(ValueId clone_output, ValueId dy) override;
   bool first_linear() const override;
+  ValueId value(ValueId v) override;
+  ValueId reference(ValueId v) override;
+  bool active(ValueId v) const override;
+  bool asked(ValueId v) const override;
+  NodeId handed_by(ValueId v) const override;
+  void set_value(ValueId v, ValueId cotangent) override;
 
   std::vector<ValueId> results;
+  bool at_reference = false;  // x and y are those of the reference pass
 
  private:
   Backward& pass_;
@@ -55,10 +63,11 @@ class Backward {
       }
     }
     cotangents_.assign(forward_values_, kNoValue);
-    for (const Seed& s : request.seeds) accumulate(s.value, s.cotangent);
+    handed_by_.assign(forward_values_, kNobody);
+    is_wrt_.assign(forward_values_, 0);
+    for (const ValueId v : request.wrt) is_wrt_[index(v)] = 1;
+    for (const Seed& s : request.seeds) accumulate(s.value, s.cotangent, kSeveral);
 
-    std::vector<char> is_wrt(forward_values_, 0);
-    for (const ValueId v : request.wrt) is_wrt[index(v)] = 1;
     for (NodeId n = forward_nodes - 1; n >= 0; --n) {
       const Node node = g.node(n);  // a copy: rules add nodes
       std::vector<ValueId> dys;
@@ -78,6 +87,7 @@ class Backward {
       if (!any_wanted) continue;
       NodeCtx ctx(*this, b, node, dys, wanted);
       b.context = node.name.empty() ? "" : "gradient of " + node.name;
+      current_ = n;
       try {
         apply(node, ctx);
       } catch (const Error& e) {
@@ -87,10 +97,10 @@ class Backward {
       }
       for (std::size_t i = 0; i < node.inputs.size(); ++i) {
         if (wanted[i] == 0 || ctx.results[i] == kNoValue) continue;
-        accumulate(node.inputs[i], b.sum_to(ctx.results[i], backward_dims(node.inputs[i])));
+        hand(node.inputs[i], ctx.results[i]);
       }
       for (const ValueId v : node.outputs) {
-        if (is_wrt[index(v)] == 0) cotangents_[index(v)] = kNoValue;
+        if (is_wrt_[index(v)] == 0) cotangents_[index(v)] = kNoValue;
       }
     }
     b.context.clear();
@@ -127,14 +137,25 @@ class Backward {
     return request.reference(v);
   }
 
+  bool active(ValueId v) const { return v != kNoValue && index(v) < forward_values_ && active_[index(v)] != 0; }
+  bool asked(ValueId v) const { return active(v) && is_wrt_[index(v)] != 0; }
+  NodeId handed_by(ValueId v) const { return index(v) < forward_values_ ? handed_by_[index(v)] : kNobody; }
+  // A cotangent of v from the node that is being walked.
+  void hand(ValueId v, ValueId cotangent) {
+    ONNXRAY_ASSERT(index(v) < forward_values_ && b.graph.value(v).producer < current_);
+    accumulate(v, b.sum_to(cotangent, backward_dims(v)), current_);
+  }
+
   bool first_linear(const Node& node) {
     if (first_linear_.empty()) find_first_linear();
     return !node.outputs.empty() && first_linear_[index(node.outputs[0])] != 0;
   }
 
   // The cotangents of node's inputs under its true gradient.
-  std::vector<ValueId> true_gradient(const Node& node, std::vector<ValueId> dys, std::vector<char> wanted) {
+  std::vector<ValueId> true_gradient(const Node& node, std::vector<ValueId> dys, std::vector<char> wanted,
+                                     bool at_reference = false) {
     NodeCtx ctx(*this, b, node, std::move(dys), std::move(wanted));
+    ctx.at_reference = at_reference;
     differentiate(node, ctx);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       if (ctx.results[i] != kNoValue) ctx.results[i] = b.sum_to(ctx.results[i], backward_dims(node.inputs[i]));
@@ -146,11 +167,14 @@ class Backward {
   const GradientRequest& request;
 
  private:
+  static constexpr NodeId kNobody = -1, kSeveral = -2;
   static std::size_t index(ValueId v) { return static_cast<std::size_t>(v); }
 
-  void accumulate(ValueId v, ValueId cotangent) {
+  void accumulate(ValueId v, ValueId cotangent, NodeId from) {
     ValueId& slot = cotangents_[index(v)];
     slot = slot == kNoValue ? cotangent : b.add(slot, cotangent);
+    NodeId& by = handed_by_[index(v)];
+    by = by == kNobody || by == from ? from : kSeveral;
   }
 
   void differentiate(const Node& node, NodeCtx& ctx) {
@@ -200,8 +224,9 @@ class Backward {
     std::vector<char> behind(forward_values_, 0);  // a weighted layer lies between the model's inputs and the value
     for (const Node& node : b.graph.nodes()) {
       if (index(node.outputs[0]) >= forward_values_) break;
-      const bool weighted = node.op->traits.linear && !node.op->traits.moves && node.inputs.size() > 1 &&
-                            b.graph.is_constant(node.inputs[1]) && node.op->name != "add" && node.op->name != "sub";
+      const OpTraits& t = node.op->traits;
+      const bool weighted = t.linear && !t.moves && !t.elementwise && node.inputs.size() > 1 &&
+                            (b.graph.is_constant(node.inputs[0]) || b.graph.is_constant(node.inputs[1]));
       bool after = false;
       for (const ValueId v : node.inputs) after = after || (v != kNoValue && behind[index(v)] != 0);
       for (const ValueId v : node.outputs) {
@@ -212,23 +237,39 @@ class Backward {
   }
 
   std::size_t forward_values_;
-  std::vector<char> active_;
+  std::vector<char> active_, is_wrt_;
   std::vector<char> first_linear_;
+  std::vector<NodeId> handed_by_;
+  NodeId current_ = 0;  // the node that is being walked
   std::vector<ValueId> cotangents_;
   std::unordered_map<ValueId, ValueId> gathered_;
 };
 
-ValueId NodeCtx::x(std::size_t i) { return pass_.saved(node.inputs.at(i)); }
-ValueId NodeCtx::y(std::size_t i) { return pass_.saved(node.outputs.at(i)); }
+ValueId NodeCtx::x(std::size_t i) { return at_reference ? x_ref(i) : pass_.saved(node.inputs.at(i)); }
+ValueId NodeCtx::y(std::size_t i) { return at_reference ? y_ref(i) : pass_.saved(node.outputs.at(i)); }
 Dims NodeCtx::dims(std::size_t i) const { return pass_.backward_dims(node.inputs.at(i)); }
-ValueId NodeCtx::x_ref(std::size_t i) { return pass_.saved(pass_.reference(node.inputs.at(i))); }
-ValueId NodeCtx::y_ref(std::size_t i) { return pass_.saved(pass_.reference(node.outputs.at(i))); }
+ValueId NodeCtx::x_ref(std::size_t i) { return reference(node.inputs.at(i)); }
+ValueId NodeCtx::y_ref(std::size_t i) { return reference(node.outputs.at(i)); }
 bool NodeCtx::first_linear() const { return pass_.first_linear(node); }
+ValueId NodeCtx::value(ValueId v) { return pass_.saved(v); }
+ValueId NodeCtx::reference(ValueId v) {
+  return v == kNoValue || b.graph.is_constant(v) ? v : pass_.saved(pass_.reference(v));
+}
+bool NodeCtx::active(ValueId v) const { return pass_.active(v); }
+bool NodeCtx::asked(ValueId v) const { return pass_.asked(v); }
+NodeId NodeCtx::handed_by(ValueId v) const { return pass_.handed_by(v); }
+void NodeCtx::set_value(ValueId v, ValueId cotangent) { pass_.hand(v, cotangent); }
 
 std::vector<ValueId> NodeCtx::vjp(ValueId dy) {
   std::vector<ValueId> dys(node.outputs.size(), kNoValue);
   dys[0] = dy;
   return pass_.true_gradient(node, dys, wanted_);
+}
+
+std::vector<ValueId> NodeCtx::vjp_ref(ValueId dy) {
+  std::vector<ValueId> dys(node.outputs.size(), kNoValue);
+  dys[0] = dy;
+  return pass_.true_gradient(node, dys, wanted_, true);
 }
 
 std::vector<ValueId> NodeCtx::vjp_of(ValueId clone_output, ValueId dy) {

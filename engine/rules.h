@@ -24,10 +24,23 @@ class RuleCtx : public GradCtx {
   [[nodiscard]] virtual ValueId y_ref(std::size_t i = 0) = 0;
   // Cotangents of this node's inputs by its true gradient, for another cotangent of output 0.
   [[nodiscard]] virtual std::vector<ValueId> vjp(ValueId dy) = 0;
+  // The same with the values of the reference pass: the true gradient at the reference.
+  [[nodiscard]] virtual std::vector<ValueId> vjp_ref(ValueId dy) = 0;
   // Cotangents of a clone's inputs: the true gradient of `clone_output`'s producer.
   [[nodiscard]] virtual std::vector<ValueId> vjp_of(ValueId clone_output, ValueId dy) = 0;
-  // Whether this node is the first linear one on a path from the model's inputs (of the whole model).
+  // Whether this node is the first weighted one (convolution, matrix product) on its paths from the graph's inputs.
   [[nodiscard]] virtual bool first_linear() const = 0;
+
+  // For rules that match a small region: any value of the forward pass in backward rows, and its reference.
+  [[nodiscard]] virtual ValueId value(ValueId v) = 0;
+  [[nodiscard]] virtual ValueId reference(ValueId v) = 0;
+  // Whether v depends on what the pass differentiates by, and whether v's own cotangent is asked for.
+  [[nodiscard]] virtual bool active(ValueId v) const = 0;
+  [[nodiscard]] virtual bool asked(ValueId v) const = 0;
+  // The only node that handed a cotangent to v so far; -1 where v was seeded or has several readers.
+  [[nodiscard]] virtual NodeId handed_by(ValueId v) const = 0;
+  // Adds to the cotangent of a value that was computed before this node, inputs of other nodes of the region included.
+  virtual void set_value(ValueId v, ValueId cotangent) = 0;
 };
 
 struct Rule {
