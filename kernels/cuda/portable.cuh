@@ -4,7 +4,7 @@
 //  - it is a .cuh in kernels/cuda that includes this header and no CUDA header; nvcc compiles it in a .cu there, the
 //    host compiler in a .cpp of kernels/sim;
 //  - kernels are ONNXRAY_KERNEL(void) name(args...) or ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) name(args...);
-//    device functions are ONNXRAY_DEVICE T name(args...);
+//    device functions are ONNXRAY_DEVICE T name(args...), those for both sides ONNXRAY_HOST_DEVICE;
 //  - shared memory is dynamic only, ONNXRAY_SHARED(T, name): one array, at most one per kernel, cut by hand;
 //  - kernels start through launch() only;
 //  - no inline assembly outside this header;
@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "engine/base/error.h"
+#include "kernels/cuda/epilogue.h"
 
 #ifdef ONNXRAY_SIMULATE
 #include <bit>
@@ -25,20 +26,20 @@
 #define ONNXRAY_KERNEL(type) [[maybe_unused]] static type
 #define ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) [[maybe_unused]] static void
 #define ONNXRAY_DEVICE inline
+#define ONNXRAY_HOST_DEVICE inline
 #define ONNXRAY_SHARED(T, name) T* name = static_cast<T*>(::onnxray::sim::shared_memory())
 #else
 #include <cuda_runtime.h>
 #define ONNXRAY_KERNEL(type) static __global__ type
 #define ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) static __global__ void __launch_bounds__(threads, blocks_per_sm)
 #define ONNXRAY_DEVICE __device__ __forceinline__
+#define ONNXRAY_HOST_DEVICE __host__ __device__ __forceinline__
 #define ONNXRAY_SHARED(T, name)                                     \
   extern __shared__ __align__(128) unsigned char onnxray_shared_[]; \
   T* name = reinterpret_cast<T*>(onnxray_shared_)
 #endif
 
 namespace onnxray::cuda {
-
-using Stream = void*;  // a cudaStream_t; the simulator runs everything in order
 
 inline constexpr unsigned kFullMask = 0xffffffffu;
 inline constexpr std::size_t kMaxShared = 227 * 1024;  // bytes a block may ask for on sm_90; 163 KiB on sm_80
@@ -138,8 +139,7 @@ ONNXRAY_DEVICE void copy_async_wait() {
 }
 
 // --- number formats ---
-// The
-// nearest TF32 (10 mantissa bits, ties away from zero) as a float32.
+// The nearest TF32 (10 mantissa bits, ties away from zero) as a float32.
 ONNXRAY_DEVICE float round_tf32(float x) {
 #ifdef ONNXRAY_SIMULATE
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(x);
