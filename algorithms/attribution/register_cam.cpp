@@ -1,0 +1,8 @@
+// Class activation maps.
+#include "algorithms/method_of.h"
+
+namespace onnxray {
+
+void add_cam_methods(std::vector<MethodInfo>&) {}
+
+}  // namespace onnxray
