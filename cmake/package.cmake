@@ -4,7 +4,7 @@ include(CMakePackageConfigHelpers)
 
 set(objects)
 set(libraries)
-foreach(room onnxray_engine onnxray_cpu onnxray_import onnxray_algorithms onnxray_api)
+foreach(room onnxray_engine onnxray_cpu onnxray_import onnxray_algorithms onnxray_lrp onnxray_api)
   if(TARGET ${room})
     list(APPEND objects $<TARGET_OBJECTS:${room}>)
     get_target_property(links ${room} LINK_LIBRARIES)
