@@ -126,7 +126,11 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   CLI::App* attribute = app.add_subcommand("attribute", "Which inputs or layer values made the model say that");
   model(attribute);
   add_inputs(attribute, a);
-  attribute->add_option("--method", a.method, "see `onnxray methods`")->required();
+  attribute
+      ->add_option("--method", a.methods,
+                   "see `onnxray methods`; several are compared side by side, in grid.svg for pictures")
+      ->allow_extra_args(false)
+      ->required();
   attribute->add_option("--target", a.targets, "class of the first output, index or label; several go one to a row")
       ->allow_extra_args(false);
   attribute->add_option("--to", a.to, "what is explained: VALUE, VALUE:281, A:1-B:2; repeatable")
@@ -136,6 +140,17 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   attribute->add_option("--from", a.from, "attribute to this value; repeatable (default: every float input)")
       ->allow_extra_args(false);
   attribute->add_option("--masks", a.masks, "FILE.png of region codes: prints the share of the positive part in each");
+  attribute->add_option(
+      "--picture", a.picture,
+      "panel, heat_map, blended_heat_map, original_image, masked_image, alpha_scaling; for time "
+      "series overlay_individual, overlay_combined, colored_graph; bars (default: panel for pictures, "
+      "bars for named features)");
+  attribute->add_option("--sign", a.sign, "what is drawn: all, positive, negative, absolute_value (default: all)");
+  attribute
+      ->add_option("--outlier-percentile", a.outlier_percentile, "largest values that are clipped, in % of the sum")
+      ->capture_default_str();
+  attribute->add_option("--tokens", a.tokens,
+                        "the words behind a value's positions, one a line or a JSON list: text.html");
   attribute->add_option("--mask-names", a.mask_names, "names of the codes, e.g. 1=sky,2=tank,3=ground");
   add_output(attribute, a);
   add_compute(attribute, a);

@@ -19,7 +19,7 @@ struct Arguments {
   std::vector<std::string> targets;  // --target
   std::string to_mask;
   bool log_probability = false;
-  std::string method;
+  std::vector<std::string> methods;                                 // attribute, bench: --method
   std::vector<std::pair<std::string, std::string>> method_options;  // name without dashes, value
   std::string output = "onnxray-out";
   bool json = false, quiet = false;
@@ -29,7 +29,8 @@ struct Arguments {
   std::uint64_t seed = 0;
   std::string expect, only;           // verify
   std::string masks, mask_names;      // attribute: shares inside masks
-  std::vector<std::string> methods;   // bench --method
+  std::string picture, sign, tokens;  // attribute: how it is drawn
+  double outlier_percentile = 2;
   std::int64_t rows = 0, repeat = 3;  // bench
   bool profile = false;
 };

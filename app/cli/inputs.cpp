@@ -85,7 +85,9 @@ Tensor load_tensor(const Model& model, const Arguments& args, const ValueInfo& i
 
 LoadedInputs load_inputs(const Model& model, const Arguments& args) {
   LoadedInputs out;
-  out.labels = read_sidecar(model.metadata().path).labels;
+  const Sidecar sidecar = read_sidecar(model.metadata().path);
+  out.labels = sidecar.labels;
+  out.features = sidecar.features;
   std::map<std::string, std::vector<Tensor>> parts;
   for (const std::string& given : args.inputs) {
     const ValueInfo* input = nullptr;

@@ -17,6 +17,7 @@ struct LoadedInputs {
   std::string image_input;     // the input they belong to
   bool channels_last = false;  // layout of that input
   std::vector<std::string> labels;
+  std::map<std::string, std::vector<std::string>> features;  // names of elements, as in Sidecar
   std::vector<std::string> files;
 };
 

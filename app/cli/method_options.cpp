@@ -123,11 +123,12 @@ class Setter final : public OptionVisitor {
 
 }  // namespace
 
-void set_method_options(Method& method, const Arguments& args, const Model& model) {
+void set_method_options(const std::vector<Method*>& methods, const std::string& names, const Arguments& args,
+                        const Model& model) {
   Setter setter(args, model);
-  method.visit_options(setter);
-  setter.finish(args.method);
-  check_options(method);
+  for (Method* method : methods) method->visit_options(setter);
+  setter.finish(names);
+  for (Method* method : methods) check_options(*method);
 }
 
 }  // namespace onnxray::app

@@ -93,10 +93,9 @@ int run_bench(const Arguments& args) {
     } else {
       chosen = method(name).make();
       Arguments options = args;
-      options.method = name;
       if (name == "integrated-gradients" && args.rows > 0)
         options.method_options.emplace_back("n_steps", std::to_string(args.rows));
-      set_method_options(*chosen, options, model);
+      set_method_options({chosen.get()}, name, options, model);
       once = [&] {
         return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report;
       };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "app/io/resample.h"
 #include "engine/base/error.h"
@@ -65,8 +66,46 @@ void paste(Image& to, const Image& from, int left, int top) {
 
 }  // namespace
 
-HeatMap heat_map(const Tensor& attribution, bool channels_last, const HeatMapOptions& options) {
+Sign sign_of(std::string_view name) {
+  if (name == "all") return Sign::kAll;
+  if (name == "positive") return Sign::kPositive;
+  if (name == "negative") return Sign::kNegative;
+  if (name == "absolute_value") return Sign::kAbsolute;
+  fail("unknown sign '", name, "', expected one of: all, positive, negative, absolute_value");
+}
+
+std::optional<PictureMode> picture_mode_of(std::string_view name) {
+  if (name == "panel") return PictureMode::kPanel;
+  if (name == "heat_map") return PictureMode::kHeatMap;
+  if (name == "blended_heat_map") return PictureMode::kBlendedHeatMap;
+  if (name == "original_image") return PictureMode::kOriginalImage;
+  if (name == "masked_image") return PictureMode::kMaskedImage;
+  if (name == "alpha_scaling") return PictureMode::kAlphaScaling;
+  return std::nullopt;
+}
+
+std::vector<double> normalised(std::vector<double> a, const HeatMapOptions& options) {
   ONNXRAY_CHECK(options.outlier_percent >= 0 && options.outlier_percent < 100, "outlier_percent must lie in [0, 100)");
+  std::vector<double> magnitudes;
+  for (double& v : a) {
+    if (!std::isfinite(v)) throw Error(ErrorKind::kNonFinite, "the attribution holds NaN or infinity: no heat map");
+    if (options.sign == Sign::kAbsolute) v = std::abs(v);
+    if (options.sign == Sign::kPositive) v = std::max(v, 0.0);
+    if (options.sign == Sign::kNegative) v = std::min(v, 0.0);
+    magnitudes.push_back(std::abs(v));
+  }
+  const double bound = outlier_bound(std::move(magnitudes), options.outlier_percent);
+  for (double& v : a) v = bound > 0 ? std::clamp(v / bound, -1.0, 1.0) : 0;
+  return a;
+}
+
+Rgb heat_color(double v) {
+  Rgb out;
+  put(out.data(), shade(v >= 0 ? kPositive : kNegative, std::abs(v)));
+  return out;
+}
+
+HeatMap heat_map(const Tensor& attribution, bool channels_last, const HeatMapOptions& options) {
   Dims d = attribution.dims();
   while (d.size() > 3 && d[0] == 1) d.erase(d.begin());
   if (d.size() == 2) d.insert(channels_last ? d.end() : d.begin(), 1);
@@ -85,18 +124,7 @@ HeatMap heat_map(const Tensor& attribution, bool channels_last, const HeatMapOpt
           a[static_cast<std::size_t>(channels_last ? i * channels + c : c * pixels + i)];
     }
   }
-  std::vector<double> magnitudes;
-  for (double& s : sums) {
-    if (!std::isfinite(s)) throw Error(ErrorKind::kNonFinite, "the attribution holds NaN or infinity: no heat map");
-    if (options.sign == Sign::kAbsolute) s = std::abs(s);
-    if (options.sign == Sign::kPositive) s = std::max(s, 0.0);
-    if (options.sign == Sign::kNegative) s = std::min(s, 0.0);
-    magnitudes.push_back(std::abs(s));
-  }
-  const double bound = outlier_bound(magnitudes, options.outlier_percent);
-  for (const double s : sums) {
-    map.v.push_back(bound > 0 ? static_cast<float>(std::clamp(s / bound, -1.0, 1.0)) : 0.0F);
-  }
+  for (const double v : normalised(std::move(sums), options)) map.v.push_back(static_cast<float>(v));
   return map;
 }
 
@@ -152,12 +180,15 @@ Image overlay(const HeatMap& map, Sign sign, const Image& picture) {
   return out;
 }
 
-Image heat_map_panel(const Image& picture, const Tensor& attribution, bool channels_last,
-                     const HeatMapOptions& options) {
+namespace {
+
+// The picture and its map, both enlarged to one size.
+std::pair<Image, HeatMap> brought_together(const Image& picture, const Tensor& attribution, bool channels_last,
+                                           const HeatMapOptions& options) {
   HeatMap map = heat_map(attribution, channels_last, options);
   const int side = std::min(picture.width, picture.height);
   const int factor = std::max(1, (options.min_side + side - 1) / side);
-  const Image shown = factor > 1 ? enlarge(picture, factor) : picture;
+  Image shown = factor > 1 ? enlarge(picture, factor) : picture;
   // A map as fine as the picture keeps its pixels; a coarser one is smoothed.
   if (map.width == picture.width && map.height == picture.height && factor > 1) {
     HeatMap larger{shown.height, shown.width, {}};
@@ -171,6 +202,45 @@ Image heat_map_panel(const Image& picture, const Tensor& attribution, bool chann
   } else {
     map = resize(map, shown.height, shown.width);
   }
+  return {std::move(shown), std::move(map)};
+}
+
+// The picture weighted by the strength |map|, over a background.
+Image weighted(const Image& picture, const HeatMap& map, double background) {
+  Image out(map.width, map.height);
+  for (std::size_t i = 0; i < map.v.size(); ++i) {
+    const double alpha = std::min(1.0F, std::abs(map.v[i]));
+    Color c;
+    for (std::size_t k = 0; k < 3; ++k) c[k] = alpha * picture.pixels[i * 3 + k] + (1 - alpha) * background;
+    put(out.pixels.data() + i * 3, c);
+  }
+  return out;
+}
+
+}  // namespace
+
+Image draw_picture(PictureMode mode, const Image& picture, const Tensor& attribution, bool channels_last,
+                   const HeatMapOptions& options) {
+  const bool strength = mode == PictureMode::kMaskedImage || mode == PictureMode::kAlphaScaling;
+  ONNXRAY_CHECK(!strength || options.sign != Sign::kAll,
+                "masked_image and alpha_scaling show a strength: expected the sign positive, negative or "
+                "absolute_value, got all");
+  if (mode == PictureMode::kPanel) return heat_map_panel(picture, attribution, channels_last, options);
+  const auto [shown, map] = brought_together(picture, attribution, channels_last, options);
+  switch (mode) {
+    case PictureMode::kHeatMap: return render(map, options.sign);
+    case PictureMode::kBlendedHeatMap: return overlay(map, options.sign, shown);
+    case PictureMode::kMaskedImage: return weighted(shown, map, 0);
+    case PictureMode::kAlphaScaling: return weighted(shown, map, 255);
+    case PictureMode::kOriginalImage:
+    case PictureMode::kPanel: break;
+  }
+  return shown;
+}
+
+Image heat_map_panel(const Image& picture, const Tensor& attribution, bool channels_last,
+                     const HeatMapOptions& options) {
+  const auto [shown, map] = brought_together(picture, attribution, channels_last, options);
   constexpr int kGap = 8;
   Image panel(3 * shown.width + 4 * kGap, shown.height + 2 * kGap);
   paste(panel, shown, kGap, kGap);

@@ -217,6 +217,20 @@ std::vector<std::string> read_labels(const fs::path& path) {
   return labels;
 }
 
+namespace {
+
+std::vector<std::string> texts_of(const Json& list, const std::string& what) {
+  ONNXRAY_CHECK(list.is_array(), what, " must be a list of texts");
+  std::vector<std::string> out;
+  for (const Json& e : list) {
+    ONNXRAY_CHECK(e.is_string(), what, " must be texts, got ", e.dump());
+    out.push_back(e.get<std::string>());
+  }
+  return out;
+}
+
+}  // namespace
+
 Sidecar read_sidecar(const fs::path& model) {
   fs::path path = model;
   path.replace_extension(".json");
@@ -226,6 +240,15 @@ Sidecar read_sidecar(const fs::path& model) {
   const Json j = parse_json(read_file(path, kMaxConfigBytes), path.string());
   ONNXRAY_CHECK(j.is_object(), path.string(), ": expected a JSON object");
   if (j.contains("preprocess")) s.preprocess = from_json(j["preprocess"], path.string());
+  if (j.contains("features")) {
+    const Json& features = j["features"];
+    ONNXRAY_CHECK(features.is_array() || features.is_object(), path.string(),
+                  ": features must be a list of texts, or such a list for each input");
+    if (features.is_array()) s.features[""] = texts_of(features, path.string() + ": features");
+    else
+      for (const auto& [name, list] : features.items())
+        s.features[name] = texts_of(list, path.string() + ": features of '" + name + "'");
+  }
   if (!j.contains("labels")) return s;
   const Json& labels = j["labels"];
   if (labels.is_string()) {
@@ -237,10 +260,7 @@ Sidecar read_sidecar(const fs::path& model) {
     return s;
   }
   ONNXRAY_CHECK(labels.is_array(), path.string(), ": labels must be a list of texts or a file name");
-  for (const Json& e : labels) {
-    ONNXRAY_CHECK(e.is_string(), path.string(), ": labels must be texts, got ", e.dump());
-    s.labels.push_back(e.get<std::string>());
-  }
+  s.labels = texts_of(labels, path.string() + ": labels");
   return s;
 }
 

@@ -4,6 +4,7 @@
 //    "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "layout": "NCHW"}
 #pragma once
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,9 @@ struct Preprocess {
 struct Sidecar {
   std::optional<Preprocess> preprocess;
   std::vector<std::string> labels;  // a list in the file, or the name of a file beside it, one label a line
+  // Names of the elements of an input by the input's name, or by "" for a list that names no input:
+  // "features": ["age", "income"] or {"x": ["age", "income"]}.
+  std::map<std::string, std::vector<std::string>> features;
 };
 [[nodiscard]] Sidecar read_sidecar(const std::filesystem::path& model);
 // One label a line, or a JSON list.

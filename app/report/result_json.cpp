@@ -127,6 +127,8 @@ std::string methods_json() {
   for (const MethodInfo& m : methods()) {
     ToJson options;
     m.make()->visit_options(options);
+    Json captum = Json::array();
+    for (const CaptumClass& c : m.captum) captum.push_back({{"class", c.name}, {"arguments", c.arguments}});
     j.push_back({{"name", m.name},
                  {"title", m.title},
                  {"paper", m.paper},
@@ -137,6 +139,9 @@ std::string methods_json() {
                  {"mixes_examples", m.mixes_examples},
                  {"from", m.from},
                  {"to", m.to},
+                 {"cost", m.cost},
+                 {"captum", captum},
+                 {"differs_from_captum", m.differs_from_captum},
                  {"options", options.descriptions}});
   }
   return dump(j);
@@ -170,36 +175,54 @@ std::string grad_json(const Model& model, const Arguments& args, const std::vect
   return dump(j);
 }
 
-std::string attribute_json(const Model& model, const Arguments& args, const MethodInfo& info, Method& method,
-                           const Request& request, const LoadedInputs& inputs, const Attribution& result,
-                           const AttributeFiles& files, const Predictions& predictions) {
+namespace {
+
+Json rows_json(const Answer& answer, std::size_t scalars) {
+  Json rows = Json::array();
+  const Attribution& result = answer.result;
+  for (std::size_t r = 0; r < result.values.size(); ++r) {
+    Json row = {{"row", r / scalars}, {"scalar", r % scalars}, {"value", result.values[r]}};
+    if (!result.delta.empty()) {
+      row["baseline_value"] = result.baseline_values[r];
+      row["delta"] = result.delta[r];
+    }
+    if (r < answer.shares.size()) {
+      Json shares = Json::object();
+      for (const auto& [name, share] : answer.shares[r]) shares[name] = share;
+      row["positive_shares"] = shares;
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Json files_json(const Answer& answer) {
+  Json j = {{"attributions", answer.arrays}, {"heatmaps", answer.heatmaps}};
+  if (!answer.charts.empty()) j["charts"] = answer.charts;
+  return j;
+}
+
+}  // namespace
+
+std::string attribute_json(const Model& model, const Arguments& args, const Request& request,
+                           const LoadedInputs& inputs, const std::vector<Answer>& answers,
+                           const Predictions& predictions, const std::string& grid) {
+  const std::size_t k = std::max<std::size_t>(1, request.to.size());
+  const auto method_into = [&](Json& j, const Answer& a) {
+    ToJson options;
+    a.method->visit_options(options);
+    j["method"] = a.info->name;
+    j["options"] = options.values;
+  };
   Json j = head(model, "attribute");
-  ToJson options;
-  method.visit_options(options);
-  j["method"] = info.name;
-  j["options"] = options.values;
+  if (answers.size() == 1) method_into(j, answers[0]);
   j["inputs"] = inputs.files;
   Json scalars = asked_scalars(args.to, args.targets);
   scalars["log_probability"] = args.log_probability;
   scalars["mask"] = args.to_mask;
   scalars["from"] = args.from;
   j["asked"] = scalars;
-  Json rows = Json::array();
-  const std::size_t k = std::max<std::size_t>(1, request.to.size());
-  for (std::size_t r = 0; r < result.values.size(); ++r) {
-    Json row = {{"row", r / k}, {"scalar", r % k}, {"value", result.values[r]}};
-    if (!result.delta.empty()) {
-      row["baseline_value"] = result.baseline_values[r];
-      row["delta"] = result.delta[r];
-    }
-    if (r < files.shares.size()) {
-      Json shares = Json::object();
-      for (const auto& [name, share] : files.shares[r]) shares[name] = share;
-      row["positive_shares"] = shares;
-    }
-    rows.push_back(std::move(row));
-  }
-  j["rows"] = rows;
+  if (answers.size() == 1) j["rows"] = rows_json(answers[0], k);
   Json top = Json::array();
   for (const auto& list : predictions.rows) {
     Json row = Json::array();
@@ -209,8 +232,21 @@ std::string attribute_json(const Model& model, const Arguments& args, const Meth
     top.push_back(std::move(row));
   }
   j["predictions"] = top;
-  j["compute"] = compute_json(args, result.report);
-  j["files"] = {{"attributions", files.arrays}, {"heatmaps", files.heatmaps}};
+  if (answers.size() == 1) {
+    j["compute"] = compute_json(args, answers[0].result.report);
+    j["files"] = files_json(answers[0]);
+    return dump(j);
+  }
+  j["answers"] = Json::array();
+  for (const Answer& a : answers) {
+    Json one = Json::object();
+    method_into(one, a);
+    one["rows"] = rows_json(a, k);
+    one["compute"] = compute_json(args, a.result.report);
+    one["files"] = files_json(a);
+    j["answers"].push_back(std::move(one));
+  }
+  if (!grid.empty()) j["grid"] = grid;
   return dump(j);
 }
 

@@ -1,6 +1,7 @@
 // result.json and the --json outputs: what was asked, what came out, and all it takes to repeat it.
 #pragma once
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,15 @@ struct Predictions {
 };
 [[nodiscard]] Predictions predict(const Model& model, const Request& request, const std::vector<std::string>& labels);
 
-struct AttributeFiles {
+// A method's result and what was written of it.
+struct Answer {
+  const MethodInfo* info = nullptr;
+  std::unique_ptr<Method> method;
+  Attribution result;
   std::map<std::string, std::string> arrays;  // value -> file
-  std::vector<std::string> heatmaps;
-  std::vector<Shares> shares;  // one per heat map
+  std::vector<std::string> heatmaps;          // pictures over the input's picture
+  std::vector<std::string> charts;            // bars, time series, text
+  std::vector<Shares> shares;                 // per row, of the first attribution that lies over the picture
 };
 
 struct VerifyLine {
@@ -53,9 +59,10 @@ struct VerifyLine {
                                    const Evaluation& result, const std::map<std::string, std::string>& files);
 [[nodiscard]] std::string grad_json(const Model& model, const Arguments& args, const std::vector<std::string>& inputs,
                                     const Gradients& result, const std::map<std::string, std::string>& files);
-[[nodiscard]] std::string attribute_json(const Model& model, const Arguments& args, const MethodInfo& info,
-                                         Method& method, const Request& request, const LoadedInputs& inputs,
-                                         const Attribution& result, const AttributeFiles& files,
-                                         const Predictions& predictions);
+// One answer: its method, options, rows, compute and files at the top. Several: a list `answers` of these. `grid`: the
+// file with all of them side by side, if there is one.
+[[nodiscard]] std::string attribute_json(const Model& model, const Arguments& args, const Request& request,
+                                         const LoadedInputs& inputs, const std::vector<Answer>& answers,
+                                         const Predictions& predictions, const std::string& grid);
 
 }  // namespace onnxray::app

@@ -248,6 +248,63 @@ TEST_F(Cli, PicturesGetHeatMapsAndShares) {
   expect_refused("attribute p.onnx -i picture.png --method saliency --target 1", 2, {"--preprocess"});
 }
 
+TEST_F(Cli, SeveralMethodsAreComparedInAGrid) {
+  ModelBuilder m;
+  m.input("image", {"N", 3, 16, 16}).output("y", {"N", 2});
+  m.initializer("w", Tensor::full(DType::f32, {2, 3, 3, 3}, 0.1));
+  m.node("Conv", {"image", "w"}, {"c"}, "conv");
+  m.node("GlobalMaxPool", {"c"}, {"p"});
+  m.node("Flatten", {"p"}, {"y"});
+  write(folder_ / "p.onnx", m.bytes());
+  app::Image picture(16, 16, {10, 20, 30});
+  picture.at(4, 4)[0] = 255;
+  app::write_png(folder_ / "picture.png", picture);
+  const std::string base = "attribute p.onnx -i picture.png --target 1 --preprocess unit ";
+  const Result r = run(base + "--method saliency --method input-x-gradient --abs false -o g");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(files("g"),
+            (std::set<std::string>{"saliency_image.npy", "saliency_heatmap_0.png", "input-x-gradient_image.npy",
+                                   "input-x-gradient_heatmap_0.png", "grid.svg", "result.json"}));
+  const Json j = result("g");
+  EXPECT_EQ(j.at("grid"), "grid.svg");
+  ASSERT_EQ(j.at("answers").size(), 2u);
+  EXPECT_EQ(j.at("answers").at(0).at("options").at("abs"), false);
+  EXPECT_EQ(j.at("answers").at(1).at("method"), "input-x-gradient");
+  EXPECT_EQ(j.at("answers").at(1).at("files").at("attributions").at("image"), "input-x-gradient_image.npy");
+  // A layer [C, H, W] is drawn over the picture, in every mode.
+  for (const char* mode :
+       {"panel", "heat_map", "blended_heat_map", "original_image", "masked_image", "alpha_scaling"}) {
+    ASSERT_EQ(run(base + "--method saliency --from c --picture " + mode + " -o l").code, 0) << mode;
+    EXPECT_EQ(files("l"), (std::set<std::string>{"c.npy", "heatmap_0.png", "result.json"}));
+  }
+  expect_refused(base + "--method saliency --method saliency", 2, {"saliency is given twice"});
+  expect_refused(base + "--method saliency --method input-x-gradient --n-steps 3", 2,
+                 {"--n-steps", "saliency, input-x-gradient", "--abs"});
+  expect_refused(base + "--method saliency --picture pie", 2, {"--picture pie", "masked_image"});
+  expect_refused(base + "--method saliency --picture masked_image --sign all", 2, {"--sign"});
+  expect_refused(base + "--method saliency --sign up", 2, {"unknown sign 'up'"});
+  expect_refused(base + "--method saliency --outlier-percentile 100", 2, {"--outlier-percentile 100"});
+}
+
+TEST_F(Cli, FeaturesGetBarsAndTokensText) {
+  write(folder_ / "m.json",
+        R"({"labels": ["cat, house cat", "dog", "fish"], "features": {"x": ["a", "b<", "c", "d"]}})");
+  ASSERT_EQ(run("attribute m.onnx -i x.npy --method input-x-gradient --target dog -o f").code, 0);
+  EXPECT_EQ(files("f"), (std::set<std::string>{"x.npy", "bars_0.svg", "bars_1.svg", "result.json"}));
+  EXPECT_NE(text_of(folder_ / "f/bars_0.svg").find("b&lt; = 2"), std::string::npos);
+  EXPECT_EQ(result("f").at("files").at("charts"), Json({"bars_0.svg", "bars_1.svg"}));
+  write(folder_ / "tokens.txt", "the\n<b>\ncat\nsat\n");
+  const Result r = run("attribute m.onnx -i one.npy --method input-x-gradient --target dog --tokens tokens.txt -o t");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(text_of(folder_ / "t/text.html").find("&lt;b&gt;"), std::string::npos);
+  EXPECT_EQ(r.out.find('\x1b'), std::string::npos) << "no colours unless a terminal reads";
+  write(folder_ / "short.txt", "the\ncat\n");
+  expect_refused("attribute m.onnx -i one.npy --method saliency --target dog --tokens short.txt", 2,
+                 {"2 tokens", "x [4]"});
+  expect_refused("attribute m.onnx -i one.npy --method saliency --target dog --picture overlay_combined", 2,
+                 {"--picture overlay_combined", "[channels, steps]"});
+}
+
 TEST_F(Cli, JsonIsAllThatIsOnStandardOutput) {
   const Json doctor = json_of("doctor m.onnx --json");
   EXPECT_EQ(doctor.at("operators").size(), 2u);
