@@ -32,11 +32,14 @@ struct Philox {
     const std::uint64_t bits = (std::uint64_t{b[2 * half]} << 32) | b[2 * half + 1];
     return static_cast<double>(bits >> 11) * 0x1.0p-53;
   }
-  // One standard normal number (Box-Muller) from a whole block.
-  [[nodiscard]] static double normal(const Block& b) {
+  // Two independent standard normal numbers (Box-Muller) from a whole block.
+  [[nodiscard]] static std::array<double, 2> normals(const Block& b) {
     const double u = 1.0 - uniform(b, 0);  // (0, 1]
-    return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925286766559 * uniform(b, 1));
+    const double radius = std::sqrt(-2.0 * std::log(u)), angle = 6.283185307179586476925286766559 * uniform(b, 1);
+    return {radius * std::cos(angle), radius * std::sin(angle)};
   }
+  // The first of them.
+  [[nodiscard]] static double normal(const Block& b) { return normals(b)[0]; }
 };
 
 }  // namespace onnxray

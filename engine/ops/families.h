@@ -14,6 +14,7 @@ void register_reduce_ops(OpRegistry& r);    // reductions, arg reductions, cumul
 void register_layout_ops(OpRegistry& r);    // reshape, transpose, expand, concat, slice, pad
 void register_index_ops(OpRegistry& r);     // gather, scatter, top-k, one-hot, nonzero, resample
 void register_sequence_ops(OpRegistry& r);  // split
+void register_random_ops(OpRegistry& r);    // random_uniform, random_normal
 void register_row_ops(OpRegistry& r);       // rows of a batch: gather_rows, scatter_rows, fold_rows, repeat_rows
 
 }  // namespace onnxray

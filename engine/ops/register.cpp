@@ -16,6 +16,7 @@ const OpRegistry& ops() {
     register_index_ops(r);
     register_sequence_ops(r);
     register_row_ops(r);
+    register_random_ops(r);
     return r;
   }();
   return registry;

@@ -17,6 +17,7 @@ const Backend& cpu_backend() {
     cpu::register_index(b);
     cpu::register_sequence(b);
     cpu::register_rows(b);
+    cpu::register_random(b);
     return b;
   }();
   return backend;

@@ -23,6 +23,7 @@ const std::vector<OpCase>& all_cases() {
     add_layout_cases(c);
     add_index_cases(c);
     add_row_cases(c);
+    add_random_cases(c);
     return c;
   }();
   return cases;

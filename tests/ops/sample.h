@@ -54,5 +54,6 @@ void add_reduce_cases(std::vector<OpCase>& cases);
 void add_layout_cases(std::vector<OpCase>& cases);
 void add_index_cases(std::vector<OpCase>& cases);
 void add_row_cases(std::vector<OpCase>& cases);
+void add_random_cases(std::vector<OpCase>& cases);
 
 }  // namespace onnxray::testing
