@@ -1,63 +1,132 @@
 // RowProgram: rows made, pushed through the model behind the cut, differentiated and folded, all in one plan. A row is
-// an example with its varied values replaced: by the actual ones, by a point on the path from a baseline, or by the
-// baseline under a mask. Memory depends on the rows per chunk, not on how many chunks there are.
+// an example with its varied values replaced: by the actual ones, by a point on the path from a baseline, by the
+// baseline under a mask, or by whatever a method's row maker builds. Memory depends on the rows per chunk, not on how
+// many chunks there are.
 #pragma once
+#include <functional>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "algorithms/session.h"
 #include "engine/plan.h"
+#include "engine/rules.h"
 
 namespace onnxray {
 
-enum class RowMaker {
-  kActual,  // the example as it is
-  kPath,    // alpha x + (1 - alpha) baseline
-  kMask,    // mask ? baseline : x
+// An input of the plan besides those of the session, bound by the method with RowProgram::bind: one entry per row
+// ([R, dims...], bound before every chunk) or shared by all rows (dims, bound once).
+struct RowInput {
+  std::string name;
+  DType dtype = DType::f32;  // float types become the session's float type
+  Dims dims;                 // of one row, or whole
+  bool per_row = true;
 };
 
+// What row makers see while a chunk's graph is built. Every array is rows first, as users see values: [R, row_dims...].
+class RowCtx {
+ public:
+  virtual ~RowCtx() = default;
+  [[nodiscard]] virtual std::int64_t rows() const = 0;        // R
+  [[nodiscard]] virtual ValueId actual(std::size_t i) = 0;    // varied value i, the row's example
+  [[nodiscard]] virtual ValueId baseline(std::size_t i) = 0;  // its baseline, the row's Row::baseline
+  [[nodiscard]] virtual ValueId alpha() = 0;                  // Row::alpha, [R]
+  [[nodiscard]] virtual ValueId input(std::string_view name) = 0;
+  // [R] -> [R, 1, ..., 1] with `rank` dims, to broadcast against a value of that rank.
+  [[nodiscard]] ValueId column(ValueId per_row, std::size_t rank);
+
+  Builder& b;
+  const Session& session;
+
+ protected:
+  RowCtx(Builder& b, const Session& session) : b(b), session(session) {}
+};
+
+// What folds see. Backward rows: K scalars of each row, scalars innermost.
+class FoldCtx : public RowCtx {
+ public:
+  [[nodiscard]] virtual ValueId gradient(std::size_t i) = 0;  // of from value i: [R * K, row_dims...]
+  [[nodiscard]] virtual ValueId value(std::size_t i) = 0;     // from value i in this row: [R, row_dims...]
+  [[nodiscard]] virtual ValueId scalars() = 0;                // [R * K]
+  [[nodiscard]] ValueId spread(ValueId v);                    // [R, ...] -> [R * K, ...]: each row K times
+
+ protected:
+  using RowCtx::RowCtx;
+};
+
+// The varied value i in every row: [R, row_dims...]. Integer values (token ids) usually stay actual.
+using RowMakerFn = std::function<ValueId(RowCtx&, std::size_t i)>;
+// What every backward row adds to the state of from value i, before Row::weight: [R * K, any dims...].
+using FoldFn = std::function<ValueId(FoldCtx&, std::size_t i)>;
+
+// The usual makers.
+[[nodiscard]] RowMakerFn actual_rows();
+[[nodiscard]] RowMakerFn path_rows();  // alpha x + (1 - alpha) baseline
+// mask ? baseline : x, with per-row bool inputs named mask_input(i) in the shape of the varied value.
+[[nodiscard]] RowMakerFn masked_rows();
+[[nodiscard]] std::string mask_input(std::size_t i);
+[[nodiscard]] std::vector<RowInput> mask_inputs(const Session& session);
+// The usual fold: the gradient.
+[[nodiscard]] FoldFn fold_gradient();
+
 struct RowSpec {
-  RowMaker maker = RowMaker::kActual;
-  bool gradient = false;  // of every scalar with respect to every `from` value
-  bool fold = false;      // add weight * gradient into per-example states instead of handing gradients out
+  std::string key;  // names make, folds and rules in the model's cache of plans: equal keys, equal functions
+  RowMakerFn make;  // empty: actual_rows()
+  std::vector<RowInput> inputs;
+  std::vector<FoldFn> folds;  // each adds weight * fold per example and scalar, in float64
+  bool gradient = false;      // hand gradients out: gradient(i)
+  bool values = false;        // hand the from values out: from_value(i)
+  // Overrides of gradients. Relevance is seeded with the scalar itself, anything else with 1.
+  std::shared_ptr<const RuleSet> rules;
+  RowMakerFn reference;  // rows of the reference pass, where rules->reference
 };
 
 struct Row {
   std::int64_t example = 0;
-  double alpha = 1;   // kPath
-  double weight = 0;  // of this row's gradient in the fold
+  double alpha = 1;
+  double weight = 0;           // of this row in the folds
+  std::int64_t baseline = -1;  // row of the baselines; -1: the example's own, or the only one
 };
 
 class RowProgram {
  public:
-  // baselines: one per varied value, [E or 1, row_dims...] (ignored for kActual). `total` rows will be asked for in
-  // all; the chunk follows from the session, the memory budget and `total`.
+  // baselines: one per varied value, [any number of rows, row_dims...]; empty where no maker asks for them. `total`
+  // rows will be asked for in all; the chunk follows from the session, the memory budget and `total`.
   RowProgram(const Session& session, RowSpec spec, const std::vector<Tensor>& baselines, std::int64_t total);
 
   [[nodiscard]] std::int64_t chunk() const { return chunk_; }
-  // Runs up to chunk() rows. kMask: one bool mask per varied value, [rows, row_dims...].
-  void run(std::span<const Row> rows, std::span<const Tensor> masks = {});
+  // Binds a RowInput: [chunk(), dims...] per row (rows past the last one of a chunk are ignored), or dims.
+  void bind(std::string_view name, const Tensor& tensor);
+  // Runs up to chunk() rows.
+  void run(std::span<const Row> rows);
 
   // After run(): the scalars of row r, one per `to`.
   [[nodiscard]] double value(std::int64_t r, std::size_t scalar = 0) const;
-  // The gradients with respect to from()[i]: [rows * K, row_dims...], scalars innermost. Without fold.
+  // The scalars of row r in the reference pass, where there is one.
+  [[nodiscard]] double reference_value(std::int64_t r, std::size_t scalar = 0) const;
+  // The gradients with respect to from()[i]: [rows * K, row_dims...], scalars innermost.
   [[nodiscard]] Tensor gradient(std::size_t i) const;
-  // The folded gradients: float64 [E * K, row_dims...].
-  [[nodiscard]] const Tensor& folded(std::size_t i) const { return states_.at(i); }
+  // The from value i: [rows, row_dims...].
+  [[nodiscard]] Tensor from_value(std::size_t i) const;
+  // The state of fold f for from value i: float64 [E * K, dims of the fold...].
+  [[nodiscard]] const Tensor& folded(std::size_t i, std::size_t f = 0) const;
   [[nodiscard]] std::size_t peak_bytes() const { return run_->plan().arena_bytes(); }
   [[nodiscard]] PlanRun& plan_run() { return *run_; }
 
  private:
-  [[nodiscard]] Graph build(std::int64_t rows) const;
+  [[nodiscard]] bool has_reference() const { return spec_.rules != nullptr && spec_.rules->reference; }
+  void bind_slot(const std::string& name, const Tensor& tensor);
 
   const Session& session_;
   RowSpec spec_;
   std::vector<Tensor> baselines_;
   std::int64_t chunk_ = 1, scalars_ = 1;
   std::unique_ptr<PlanRun> run_;
-  std::vector<Tensor> states_;
-  std::vector<double> values_;
+  std::map<std::string, std::size_t, std::less<>> slots_;  // plan inputs by name
+  std::vector<std::vector<Tensor>> states_;                // [fold][from value]
+  std::vector<double> values_, reference_values_;
   std::int64_t used_rows_ = 0;
 };
 

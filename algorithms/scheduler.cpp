@@ -26,7 +26,7 @@ Scheduler::Scheduler(const ComputeOptions& options, std::string phase, std::int6
 
 void Scheduler::run(RowProgram& program, std::int64_t count, const std::function<Row(std::int64_t)>& make,
                     const std::function<void(std::int64_t, std::int64_t)>& absorb,
-                    const std::function<std::vector<Tensor>(std::int64_t, std::int64_t)>& masks) {
+                    const std::function<void(std::int64_t, std::int64_t)>& prepare) {
   if (progress_.done == 0) first_row_ = std::chrono::steady_clock::now();
   chunk_ = std::max(chunk_, program.chunk());
   peak_ = std::max(peak_, program.peak_bytes());
@@ -36,7 +36,8 @@ void Scheduler::run(RowProgram& program, std::int64_t count, const std::function
     const std::int64_t n = std::min(program.chunk(), count - first);
     rows.clear();
     for (std::int64_t k = first; k < first + n; ++k) rows.push_back(make(k));
-    program.run(rows, masks ? masks(first, n) : std::vector<Tensor>());
+    if (prepare) prepare(first, n);
+    program.run(rows);
     absorb(first, n);
     tick(n);
   }

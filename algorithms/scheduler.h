@@ -14,11 +14,11 @@ class Scheduler {
   // total: rows of all programs that will run.
   Scheduler(const ComputeOptions& options, std::string phase, std::int64_t total);
 
-  // Calls make(k) for every row 0..count-1 and absorb(first, rows) after each chunk. kMask programs also get their
-  // masks through `masks(first, rows)`.
+  // Calls make(k) for every row 0..count-1, prepare(first, rows) before each chunk, where the method binds its per-row
+  // inputs, and absorb(first, rows) after it.
   void run(RowProgram& program, std::int64_t count, const std::function<Row(std::int64_t)>& make,
            const std::function<void(std::int64_t first, std::int64_t rows)>& absorb,
-           const std::function<std::vector<Tensor>(std::int64_t first, std::int64_t rows)>& masks = nullptr);
+           const std::function<void(std::int64_t first, std::int64_t rows)>& prepare = nullptr);
 
   // Fills rows, chunk, seconds and peak memory.
   void report(ComputeReport& out) const;

@@ -448,6 +448,32 @@ Tensor Session::run_prefix(const std::string& value, const CutValue& shape) cons
   return shared && batched_ ? all.reshaped(shape.one_row) : all.reshaped(dims);
 }
 
+Session Session::cut_again(Graph suffix) const {
+  Session moved = *this;
+  std::string mixed;
+  std::optional<std::vector<RowMap>> maps;
+  if (batched_) maps = row_maps(suffix, mixed);
+  ONNXRAY_ASSERT(!batched_ || maps.has_value(), "rows mix behind the moved cut at ", mixed);
+  for (std::size_t i = 0; i < vary_.size(); ++i) {
+    const ValueId v = suffix.inputs()[i];
+    CutValue& c = moved.vary_[i];
+    c.dtype = suffix.value(v).dtype;
+    c.one_row = suffix.value(v).dims;
+    c.rows = maps ? (*maps)[index_of(v)] : suffix.value(v).rows;
+    c.row_dims = row_dims_of(c.one_row, c.rows);
+    c.actual = Tensor();
+  }
+  moved.from_ = moved.vary_;
+  moved.suffix_ = std::move(suffix);
+  if (!key_.empty()) moved.key_ += "|cut again";
+  return moved;
+}
+
+void Session::set_actual(std::vector<Tensor> actual) {
+  for (std::size_t i = 0; i < vary_.size(); ++i) vary_[i].actual = actual.at(i);
+  from_ = vary_;
+}
+
 Tensor Session::actual_of(const std::string& value) const {
   for (const CutValue& c : vary_) {
     if (c.name == value) return c.actual;

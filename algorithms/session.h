@@ -52,6 +52,11 @@ class Session {
   // Identifies the suffix among all requests on the model; empty when it depends on data and must not be cached.
   [[nodiscard]] const std::string& key() const { return key_; }
 
+  // The same request with its cut moved: `suffix` has the inputs vary..., held... and the outputs targets..., vary...;
+  // set_actual gives the moved values' contents, rows first.
+  [[nodiscard]] Session cut_again(Graph suffix) const;
+  void set_actual(std::vector<Tensor> actual);
+
   // Actual contents of a `from` value for every example: [E, row_dims...].
   [[nodiscard]] Tensor actual_of(const std::string& value) const;
 

@@ -1,4 +1,4 @@
-"""Both sides of the CPU benchmarks in one run on one machine: onnxray against Captum on PyTorch, and onnxruntime.
+"""Both sides of the CPU benchmarks in one run on one machine: onnxray against Captum on PyTorch and against onnxruntime.
 
     python bench/cpu.py --onnxray build/onnxray --models DIR [--threads 2] [--repeat 3] [--only NAME,...] [--out FILE.json]
 
@@ -18,17 +18,28 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "peers"))
 import report  # noqa: E402
 
-# name: (net, our method, our rows, [(peer label, peer script arguments)])
-BENCHES = {
-    "forward_resnet50": ("resnet50", "forward", 0, [("onnxruntime", ["ort_forward.py"])]),
-    "forward_bert_base": ("bert_base", "forward", 0, [("onnxruntime", ["ort_forward.py"])]),
-    "ig_resnet50_n50": ("resnet50", "integrated-gradients", 50,
-                        [("captum default", ["captum_ig.py", "default"]), ("captum best:4", ["captum_ig.py", "best:4"]),
-                         ("captum best:8", ["captum_ig.py", "best:8"]), ("captum best:16", ["captum_ig.py", "best:16"])]),
-    "ig_vgg19_n50": ("vgg19", "integrated-gradients", 50,
-                     [("captum best:4", ["captum_ig.py", "best:4"]), ("captum best:8", ["captum_ig.py", "best:8"])]),
-}
+RESNET_LAST_STAGE = "/body/body.12/relu3/Relu_output_0"
+BERT_LAYERS = ["/blocks.%d/norm2/LayerNormalization_output_0" % i for i in range(12)]
+IG = ["--method", "integrated-gradients", "--n-steps", "50"]
 
+# name: (net, our arguments, [(peer label, peer script and its arguments)])
+BENCHES = {
+    "forward_resnet50": ("resnet50", ["--method", "forward"], [("onnxruntime", ["ort_forward.py"])]),
+    "forward_bert_base": ("bert_base", ["--method", "forward"], [("onnxruntime", ["ort_forward.py"])]),
+    "ig_resnet50_n50": ("resnet50", IG, [(s, ["captum_ig.py", "--settings", s]) for s in
+                                         ("default", "best:4", "best:8", "best:16")]),
+    "ig_vgg19_n50": ("vgg19", IG, [(s, ["captum_ig.py", "--settings", s]) for s in ("best:4", "best:8")]),
+    "layer_ig_resnet50_n50": ("resnet50", IG + ["--from", RESNET_LAST_STAGE],
+                              [(s, ["captum_methods.py", "layer_ig", "--settings", s]) for s in ("best:8", "best:16")]),
+    "conductance_bert_base_n10": ("bert_base_floats",
+                                  ["--method", "conductance", "--n-steps", "10"] +
+                                  [a for layer in BERT_LAYERS for a in ("--from", layer)],
+                                  [(s, ["captum_methods.py", "conductance", "--settings", s]) for s in
+                                   ("default", "best:4")]),
+    "kernel_shap_resnet50_512": ("resnet50", ["--method", "kernel-shap", "--n-samples", "512", "--feature-mask", "grid:8"],
+                                 [(s, ["captum_methods.py", "kernel_shap", "--settings", s]) for s in
+                                  ("best:8", "best:16")]),
+}
 
 def run(command, threads):
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
@@ -42,11 +53,9 @@ def run(command, threads):
     return text, usage.ru_maxrss / 1024
 
 
-def ours(args, net, method, rows):
-    command = [args.onnxray, "bench", os.path.join(args.models, net + ".onnx"), "--method", method, "--threads",
+def ours(args, net, options):
+    command = [args.onnxray, "bench", os.path.join(args.models, net + ".onnx"), *options, "--threads",
                str(args.threads), "--repeat", str(args.repeat), "--json", "--precision", "float32"]
-    if rows:
-        command += ["--rows", str(rows)]
     text, peak = run(command, args.threads)
     result = json.loads(text)
     m = result["methods"][0]
@@ -57,11 +66,11 @@ def ours(args, net, method, rows):
 def peer(args, net, script):
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "peer.json")
-        command = [sys.executable, os.path.join(HERE, "peers", script[0]), "--threads", str(args.threads), "--repeat",
-                   str(args.repeat), "--out", out]
+        command = [sys.executable, os.path.join(HERE, "peers", script[0]), *script[1:], "--threads", str(args.threads),
+                   "--repeat", str(args.repeat), "--out", out]
         if script[0] == "captum_ig.py":
-            command += ["--net", net, "--steps", "50", "--settings", script[1]]
-        else:
+            command += ["--net", net, "--steps", "50"]
+        if script[0] == "ort_forward.py":
             command.insert(2, os.path.join(args.models, net + ".onnx"))
         _, peak = run(command, args.threads)
         with open(out) as f:
@@ -103,15 +112,15 @@ def main():
         with open(args.out) as f:
             document["benchmarks"] = json.load(f).get("benchmarks", {})
     for name in wanted:
-        net, method, rows, peers = BENCHES[name]
-        row = {"ours": ours(args, net, method, rows), "peers": {}}
+        net, options, peers = BENCHES[name]
+        row = {"ours": ours(args, net, options), "peers": {}}
         for label, script in peers:
             result = peer(args, net, script)
             ratio = median_of(result) / row["ours"]["median_s"]
             row["peers"][label] = {"result": result, "median_s": median_of(result), "ratio": ratio,
                                    "peak_rss_mb": result["peak_rss_mb"]}
         # A second turn of ours brackets the peers, so that a drifting machine shows.
-        again = ours(args, net, method, rows)
+        again = ours(args, net, options)
         row["ours_again"] = again
         row["best_ratio"] = min(p["median_s"] for p in row["peers"].values()) / row["ours"]["median_s"]
         row["best_ratio_against_slower_turn"] = (min(p["median_s"] for p in row["peers"].values()) /

@@ -14,7 +14,7 @@ Attribution plain_gradient(const Model& model, const Request& request, const cha
     Session session(model, part, false);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, phase, examples);
-    RowProgram program(session, {.maker = RowMaker::kActual, .gradient = true}, {}, examples);
+    RowProgram program(session, {.key = "gradient", .gradient = true}, {}, examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
       Dims dims = c.row_dims;

@@ -1,5 +1,6 @@
 #include "algorithms/attribution/integrated_gradients.h"
 
+#include "algorithms/affine_prefix.h"
 #include "algorithms/baselines.h"
 #include "algorithms/quadrature.h"
 #include "algorithms/scheduler.h"
@@ -17,7 +18,7 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
     Attribution out;
     {
       // Both ends of the path: the completeness delta.
-      RowProgram ends(session, {.maker = RowMaker::kPath}, baselines, 2 * examples);
+      RowProgram ends(session, {.key = "path", .make = path_rows()}, baselines, 2 * examples);
       scheduler.run(
           ends, 2 * examples,
           [&](std::int64_t r) { return Row{.example = r % examples, .alpha = r < examples ? 1.0 : 0.0}; },
@@ -28,7 +29,9 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
             }
           });
     }
-    RowProgram path(session, {.maker = RowMaker::kPath, .gradient = true, .fold = true}, baselines, examples * steps);
+    const AffinePrefix prefix(session);
+    RowProgram path(prefix.session(), {.key = "path gradient", .make = path_rows(), .folds = {fold_gradient()}},
+                    prefix.push(baselines), examples * steps);
     scheduler.run(
         path, examples * steps,
         [&](std::int64_t r) {
@@ -40,7 +43,7 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
     std::vector<double> sums(static_cast<std::size_t>(examples * k), 0);
     for (std::size_t i = 0; i < session.from().size(); ++i) {
       const CutValue& c = session.from()[i];
-      Tensor a = path.folded(i);
+      Tensor a = prefix.pull(i, path.folded(i));
       const auto v = a.mutable_data<double>();
       const std::size_t size = v.empty() ? 0 : v.size() / static_cast<std::size_t>(examples * k);
       const std::vector<double> x = session.vary()[i].actual.to_doubles(), b = baselines[i].to_doubles();

@@ -95,7 +95,8 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
     // Row 0 of an example is the example itself, rows 1.. its windows.
     const std::int64_t per = per_example + 1;
     Scheduler scheduler(part.compute, "occlusion", examples * per);
-    RowProgram program(session, {.maker = RowMaker::kMask}, baselines, examples * per);
+    RowProgram program(session, {.key = "masks", .make = masked_rows(), .inputs = mask_inputs(session)}, baselines,
+                       examples * per);
     Attribution out;
     std::vector<std::vector<double>> covered(values);
     for (std::size_t i = 0; i < values; ++i) {
@@ -149,7 +150,7 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
               std::fill(row + offset, row + offset + length, true);
             });
           }
-          return masks;
+          for (std::size_t i = 0; i < values; ++i) program.bind(mask_input(i), masks[i]);
         });
     for (std::size_t i = 0; i < values; ++i) {
       const auto a = out.attributions[session.vary()[i].name].mutable_data<double>();

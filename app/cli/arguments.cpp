@@ -166,11 +166,16 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   bench->add_option("--shape", a.shapes, "NAME=1,3,224,224 for inputs with named dimensions")->allow_extra_args(false);
   bench->add_option("--method", a.methods, "forward, gradient or a method's name; repeatable (default: these two)")
       ->allow_extra_args(false);
+  bench->add_option("--from", a.from, "attribute to this value; repeatable (default: every float input)")
+      ->allow_extra_args(false);
   bench->add_option("--rows", a.rows, "steps of a path or rows of a batch (default 16)");
   bench->add_option("--repeat", a.repeat, "timed runs after a warm-up; the median is printed")->capture_default_str();
   add_compute(bench, a);
   bench->add_flag("--profile", a.profile, "time per operator on standard error");
-  bench->footer("Example: onnxray bench resnet50.onnx --method integrated-gradients --rows 50 --threads 2");
+  bench->allow_extras();
+  bench->footer(
+      "Options of the methods may follow, e.g. --n-steps 50.\n"
+      "Example: onnxray bench resnet50.onnx --method integrated-gradients --n-steps 50 --threads 2");
 
   if (argc > 1 && argv[1][0] != '-') {
     std::string known;
@@ -192,14 +197,14 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
     return false;
   }
   a.verb = app.get_subcommands().front()->get_name();
-  if (attribute->parsed()) {
+  if (attribute->parsed() || bench->parsed()) {
     // What is left are the method's own options: --n-steps 50 or --n-steps=50.
-    const std::vector<std::string> rest = attribute->remaining();
+    const std::vector<std::string> rest = (attribute->parsed() ? attribute : bench)->remaining();
     for (std::size_t i = 0; i < rest.size(); ++i) {
       std::string name = rest[i];
       const std::size_t equals = name.find('=');
       if (!name.starts_with("--") || (equals == std::string::npos && i + 1 >= rest.size())) {
-        std::cerr << "onnxray: cannot use '" << name << "'; see onnxray attribute --help\n";
+        std::cerr << "onnxray: cannot use '" << name << "'; see onnxray " << a.verb << " --help\n";
         exit_code = 2;
         return false;
       }

@@ -97,7 +97,8 @@ int run_bench(const Arguments& args) {
         options.method_options.emplace_back("n_steps", std::to_string(args.rows));
       set_method_options({chosen.get()}, name, options, model);
       once = [&] {
-        return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = {}, .compute = compute}).report;
+        return chosen->run(model, {.inputs = inputs, .to = {first_class}, .from = args.from, .compute = compute})
+            .report;
       };
     }
     ComputeReport report;
