@@ -9,11 +9,12 @@
 
 #include "api/onnxray.h"
 #include "tests/onnx_import/model_builder.h"
+#include "tests/source_dir.h"
 
 namespace onnxray::testing {
 
 inline std::filesystem::path in_source(const std::string& path) {
-  return std::filesystem::path(ONNXRAY_SOURCE_DIR) / path;
+  return std::filesystem::path(onnxray::testing::source_dir()) / path;
 }
 
 inline Model model_of(const ModelBuilder& m) {

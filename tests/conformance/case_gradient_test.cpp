@@ -15,6 +15,7 @@
 #include "engine/base/philox.h"
 #include "engine/op.h"
 #include "onnx_import/test_data.h"
+#include "tests/source_dir.h"
 
 namespace onnxray {
 namespace {
@@ -138,8 +139,8 @@ TEST(CaseGradients, EveryOperatorWithAGradient) {
   if (!fs::exists(data_folder())) {
     GTEST_SKIP() << "SKIPPED: no ONNX test data in " << data_folder() << " (package libonnx-testdata)";
   }
-  std::ifstream list(fs::path(ONNXRAY_SOURCE_DIR) / "tests/conformance/debian_tier1.txt");
-  std::ifstream kinks(fs::path(ONNXRAY_SOURCE_DIR) / "tests/conformance/gradient_expected.txt");
+  std::ifstream list(fs::path(onnxray::testing::source_dir()) / "tests/conformance/debian_tier1.txt");
+  std::ifstream kinks(fs::path(onnxray::testing::source_dir()) / "tests/conformance/gradient_expected.txt");
   std::set<std::string> expected;
   std::string line;
   while (std::getline(kinks, line)) {

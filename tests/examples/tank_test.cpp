@@ -10,6 +10,7 @@
 #include "app/io/image.h"
 #include "app/io/preprocess.h"
 #include "app/report/mask_shares.h"
+#include "tests/source_dir.h"
 
 namespace onnxray {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::path(ONNXRAY_SOURCE_DIR) / "examples" / "tank";
+const fs::path kFolder = fs::path(onnxray::testing::source_dir()) / "examples" / "tank";
 
 const Json& expected() {
   static const Json j = [] {

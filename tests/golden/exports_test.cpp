@@ -13,6 +13,7 @@
 #include "api/onnxray.h"
 #include "app/io/npy.h"
 #include "engine/op.h"
+#include "tests/source_dir.h"
 
 namespace onnxray {
 namespace {
@@ -71,7 +72,8 @@ std::vector<std::int64_t> decisions(const Model& model, const NamedTensors& inpu
 
 std::vector<fs::path> folders() {
   const char* given = std::getenv("ONNXRAY_EXPORTS");
-  const fs::path root = given != nullptr ? fs::path(given) : fs::path(ONNXRAY_SOURCE_DIR) / "tests/golden/exports";
+  const fs::path root =
+      given != nullptr ? fs::path(given) : fs::path(onnxray::testing::source_dir()) / "tests/golden/exports";
   std::vector<fs::path> out;
   for (const auto& entry : fs::directory_iterator(root)) {
     if (fs::exists(entry.path() / "case.json") && !entry.path().string().ends_with(".part"))

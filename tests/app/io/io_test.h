@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/source_dir.h"
+
 namespace onnxray::app::testing {
 
 inline std::filesystem::path golden(const std::string& name) {
-  return std::filesystem::path(ONNXRAY_SOURCE_DIR) / "tests/app/io/golden" / name;
+  return std::filesystem::path(onnxray::testing::source_dir()) / "tests/app/io/golden" / name;
 }
 
 // A folder of its own, gone at the end.
