@@ -28,6 +28,10 @@ class RangeCheck final : public OptionVisitor {
       for (const std::int64_t v : list) range(info, static_cast<double>(v));
     }
   }
+  void operator()(const OptionInfo& info, std::vector<double>& field) override {
+    ONNXRAY_CHECK(!field.empty(), "option ", info.name, " is empty, expected a number, or one per value");
+    for (const double v : field) range(info, v);
+  }
   void operator()(const OptionInfo& info, Baselines& field) override {
     ONNXRAY_CHECK(std::isfinite(field.constant), "option ", info.name, " is not a finite number");
     for (const auto& [name, t] : field.tensors) {
@@ -51,6 +55,7 @@ double seconds_since(std::chrono::steady_clock::time_point t) {
 // The slice of a per-example thing for example e, when there is one entry per example.
 Request example_of(const Model& model, const Request& request, std::int64_t e, std::int64_t examples) {
   Request one = request;
+  one.compute.first_example += e;
   for (const ValueInfo& in : model.inputs()) {
     const auto it = request.inputs.find(in.name);
     if (it == request.inputs.end()) continue;

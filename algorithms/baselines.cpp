@@ -48,35 +48,52 @@ Tensor gaussian_blur(const Tensor& images, double sigma) {
   return out;
 }
 
-std::vector<Tensor> make_baselines(const Session& session, const Baselines& baselines, const Split& split) {
-  std::vector<Tensor> out;
+namespace {
+
+void check_names(const Session& session, const Baselines& baselines) {
   for (const auto& [name, t] : baselines.tensors) {
     const bool known = std::any_of(session.vary().begin(), session.vary().end(),
                                    [&, n = name](const CutValue& c) { return c.name == n; });
     ONNXRAY_CHECK(known, "baseline for '", name, "', which is not varied");
   }
+}
+
+// The user's tensor for one value as [rows, row_dims...]; zeros if there is none. A single number stands for a full
+// row.
+Tensor given_rows(const Baselines& baselines, const CutValue& c) {
+  Dims one = c.row_dims;
+  one.insert(one.begin(), 1);
+  const auto it = baselines.tensors.find(c.name);
+  if (it == baselines.tensors.end()) return Tensor::zeros(DType::f64, one);
+  const Tensor t = it->second.to(DType::f64);
+  if (t.size() == 1 && t.rank() <= 1 && count_of(one) != 1) return Tensor::full(DType::f64, one, t.to_doubles()[0]);
+  return t.dims() == c.row_dims ? t.reshaped(one) : t;
+}
+
+Tensor repeated(const Tensor& row, std::int64_t count) {
+  return stack_rows(std::vector<Tensor>(static_cast<std::size_t>(count), row));
+}
+
+}  // namespace
+
+std::vector<Tensor> make_baselines(const Session& session, const Baselines& baselines, const Split& split) {
+  check_names(session, baselines);
+  std::vector<Tensor> out;
   for (const CutValue& c : session.vary()) {
-    Dims dims = c.row_dims;
-    dims.insert(dims.begin(), 1);
+    Dims one = c.row_dims;
+    one.insert(one.begin(), 1);
     switch (baselines.kind) {
-      case Baselines::Kind::kConstant: out.push_back(Tensor::full(DType::f64, dims, baselines.constant)); break;
-      case Baselines::Kind::kBlur: out.push_back(gaussian_blur(c.actual, baselines.blur_sigma)); break;
+      case Baselines::Kind::kConstant: out.push_back(Tensor::full(DType::f64, one, baselines.constant)); break;
+      case Baselines::Kind::kBlur:
+        out.push_back(is_float(c.dtype) ? gaussian_blur(c.actual, baselines.blur_sigma) : c.actual.to(DType::f64));
+        break;
       case Baselines::Kind::kTensors: {
-        const auto it = baselines.tensors.find(c.name);
-        if (it == baselines.tensors.end()) {
-          out.push_back(Tensor::zeros(DType::f64, dims));
-          break;
-        }
-        Tensor t = it->second.to(DType::f64);
-        if (t.size() == 1 && t.rank() <= 1 && count_of(dims) != 1) {
-          out.push_back(Tensor::full(DType::f64, dims, t.to_doubles()[0]));
-          break;
-        }
-        if (t.dims() == c.row_dims) t = t.reshaped(dims);
-        Dims many = dims;
+        const Tensor t = given_rows(baselines, c);
+        Dims many = one;
         many[0] = split.examples > 0 ? split.examples : session.examples();
-        ONNXRAY_CHECK(t.dims() == dims || t.dims() == many, "the baseline for '", c.name, "' has shape ",
-                      to_string(it->second.dims()), ", expected ", to_string(dims), " or ", to_string(many));
+        ONNXRAY_CHECK(t.dims() == one || t.dims() == many, "the baseline for '", c.name, "' has shape ",
+                      to_string(baselines.tensors.at(c.name).dims()), ", expected ", to_string(one), " or ",
+                      to_string(many));
         out.push_back(split.examples > 0 && t.dims()[0] != 1 ? t.rows(split.example, split.example + 1) : t);
         break;
       }
@@ -85,9 +102,42 @@ std::vector<Tensor> make_baselines(const Session& session, const Baselines& base
   // One row count for all, so that one index serves them.
   const bool any_many = std::any_of(out.begin(), out.end(), [](const Tensor& t) { return t.dims()[0] != 1; });
   for (Tensor& t : out) {
-    if (any_many && t.dims()[0] == 1) {
-      t = stack_rows(std::vector<Tensor>(static_cast<std::size_t>(session.examples()), t));
+    if (any_many && t.dims()[0] == 1) t = repeated(t, session.examples());
+  }
+  return out;
+}
+
+std::vector<Tensor> make_baseline_sample(const Session& session, const Baselines& baselines) {
+  check_names(session, baselines);
+  ONNXRAY_CHECK(baselines.kind != Baselines::Kind::kBlur,
+                "baselines are drawn from a sample here, and blur makes one of each example; expected a number or "
+                "tensors [rows, ...]");
+  std::vector<Tensor> out;
+  std::int64_t rows = 1;
+  std::string first;
+  for (const CutValue& c : session.vary()) {
+    Dims one = c.row_dims;
+    one.insert(one.begin(), 1);
+    if (baselines.kind == Baselines::Kind::kConstant) {
+      out.push_back(Tensor::full(DType::f64, one, baselines.constant));
+      continue;
     }
+    const Tensor t = given_rows(baselines, c);
+    Dims many = one;
+    many[0] = t.dims().empty() ? 0 : t.dims()[0];
+    ONNXRAY_CHECK(t.dims() == many && many[0] >= 1, "the baselines for '", c.name, "' have shape ",
+                  to_string(baselines.tensors.at(c.name).dims()), ", expected any number of rows of shape ",
+                  to_string(c.row_dims));
+    ONNXRAY_CHECK(many[0] == 1 || rows == 1 || many[0] == rows, "there are ", many[0], " baselines for '", c.name,
+                  "' and ", rows, " for '", first, "': row r of one goes with row r of the other");
+    if (many[0] != 1) {
+      rows = many[0];
+      first = c.name;
+    }
+    out.push_back(t);
+  }
+  for (Tensor& t : out) {
+    if (t.dims()[0] != rows) t = repeated(t, rows);
   }
   return out;
 }

@@ -22,7 +22,7 @@ struct Baselines {
   enum class Kind { kConstant, kBlur, kTensors } kind = Kind::kConstant;
   double constant = 0;
   double blur_sigma = 0;      // pixels; 0: a tenth of the longer side
-  NamedTensors tensors = {};  // rows first: [rows or 1, ...] each
+  NamedTensors tensors = {};  // rows first: [1 or examples, ...]; where a method draws from a sample: [any number, ...]
   std::string text = "0";     // as the user wrote it
 };
 
@@ -34,7 +34,8 @@ class OptionVisitor {
   virtual void operator()(const OptionInfo& info, double& field) = 0;
   virtual void operator()(const OptionInfo& info, std::string& field) = 0;
   virtual void operator()(const OptionInfo& info,
-                          std::vector<std::vector<std::int64_t>>& field) = 0;  // one list per value
+                          std::vector<std::vector<std::int64_t>>& field) = 0;       // one list per value
+  virtual void operator()(const OptionInfo& info, std::vector<double>& field) = 0;  // one for all values, or one each
   virtual void operator()(const OptionInfo& info, Baselines& field) = 0;
 };
 

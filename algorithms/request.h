@@ -23,6 +23,8 @@ struct ComputeOptions {
   std::size_t memory_bytes = 0;                // for activations; 0: half of the machine's (or cgroup's) memory
   std::int64_t chunk = 0;                      // rows per plan; 0: chosen from model, request and memory
   std::uint64_t seed = 0;
+  // Id of row 0. Random draws are keyed by (seed, id, sample): an example run alone draws what it drew in its batch.
+  std::int64_t first_example = 0;
   bool profile = false;  // fill ComputeReport::op_seconds
   // Called after every chunk; returning false cancels (Error of kind kCancelled).
   std::function<bool(const Progress&)> progress;
@@ -33,6 +35,9 @@ struct Request {
   std::vector<Scalar> to;         // one result each; empty: the first output (its Softmax input), which must be one
                                   // element per row unless `target` says which
   std::vector<std::string> from;  // values to attribute to; empty: every float input
+  // What paths, baselines and noise replace where that is not `from` itself (conductance, gradient SHAP); empty: the
+  // inputs.
+  std::vector<std::string> vary;
   ComputeOptions compute;
 };
 

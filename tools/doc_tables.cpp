@@ -56,6 +56,11 @@ class OptionRows final : public OptionVisitor {
   void operator()(const OptionInfo& i, double& f) override { row(i, number(f)); }
   void operator()(const OptionInfo& i, std::string& f) override { row(i, f); }
   void operator()(const OptionInfo& i, std::vector<std::vector<std::int64_t>>&) override { row(i, "none"); }
+  void operator()(const OptionInfo& i, std::vector<double>& f) override {
+    std::string text;
+    for (const double v : f) text += (text.empty() ? "" : ",") + number(v);
+    row(i, text);
+  }
   void operator()(const OptionInfo& i, Baselines& f) override { row(i, f.text); }
   std::string rows;
 

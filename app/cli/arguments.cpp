@@ -40,6 +40,11 @@ class MethodOptionLines final : public OptionVisitor {
   void operator()(const OptionInfo& i, double& f) override { line(i, detail::concat(f)); }
   void operator()(const OptionInfo& i, std::string& f) override { line(i, f); }
   void operator()(const OptionInfo& i, std::vector<std::vector<std::int64_t>>&) override { line(i, "none"); }
+  void operator()(const OptionInfo& i, std::vector<double>& f) override {
+    std::string text;
+    for (const double v : f) text += (text.empty() ? "" : ",") + detail::concat(v);
+    line(i, text);
+  }
   void operator()(const OptionInfo& i, Baselines& f) override { line(i, f.text); }
 
  private:

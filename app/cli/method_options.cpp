@@ -29,16 +29,14 @@ class Setter final : public OptionVisitor {
     for (const std::string* v : values(i)) f = *v;
   }
   void operator()(const OptionInfo& i, std::vector<std::vector<std::int64_t>>& f) override {
-    for (const std::string* v : values(i)) {
-      std::vector<std::int64_t> list;
-      std::size_t begin = 0;
-      while (true) {
-        const std::size_t comma = v->find(',', begin);
-        list.push_back(number<std::int64_t>(i, v->substr(begin, comma == std::string::npos ? comma : comma - begin)));
-        if (comma == std::string::npos) break;
-        begin = comma + 1;
-      }
-      f.push_back(std::move(list));
+    for (const std::string* v : values(i)) f.push_back(numbers<std::int64_t>(i, *v));
+  }
+  void operator()(const OptionInfo& i, std::vector<double>& f) override {
+    const auto given = values(i);
+    if (!given.empty()) f.clear();
+    for (const std::string* v : given) {
+      const std::vector<double> list = numbers<double>(i, *v);
+      f.insert(f.end(), list.begin(), list.end());
     }
   }
   void operator()(const OptionInfo& i, Baselines& f) override {
@@ -95,6 +93,19 @@ class Setter final : public OptionVisitor {
     ONNXRAY_CHECK(error == std::errc() && end == text.data() + text.size(), flag(i), " is '", text,
                   "', expected a number");
     return v;
+  }
+
+  // "3,15,15"
+  template <class T>
+  static std::vector<T> numbers(const OptionInfo& i, const std::string& text) {
+    std::vector<T> list;
+    std::size_t begin = 0;
+    while (true) {
+      const std::size_t comma = text.find(',', begin);
+      list.push_back(number<T>(i, text.substr(begin, comma == std::string::npos ? comma : comma - begin)));
+      if (comma == std::string::npos) return list;
+      begin = comma + 1;
+    }
   }
 
   void load_baseline(const std::string& given, Baselines& f) {

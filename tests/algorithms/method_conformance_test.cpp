@@ -97,6 +97,7 @@ class Small final : public OptionVisitor {
     }
     EXPECT_TRUE(std::string(info.name) == "sliding_window_shapes" || std::string(info.name) == "strides");
   }
+  void operator()(const OptionInfo&, std::vector<double>&) override {}
   void operator()(const OptionInfo&, Baselines& field) override {
     field.constant = 0.125;
     field.text = "0.125";
@@ -240,6 +241,7 @@ TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
     void operator()(const OptionInfo&, double&) override {}
     void operator()(const OptionInfo&, std::string&) override {}
     void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>& f) override { f = {{1}, {1}}; }
+    void operator()(const OptionInfo&, std::vector<double>&) override {}
     void operator()(const OptionInfo&, Baselines& f) override { f.constant = 0.5; }
   } one;
   method->visit_options(one);
