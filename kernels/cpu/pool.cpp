@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu/conv_problem.h"
+#include "kernels/cpu/vectorise.h"
 
 namespace onnxray::cpu {
 namespace {
@@ -102,7 +103,27 @@ bool beats(T v, T best) {
   return (v > best) | ((v != v) & (best == best));
 }
 
-template <class T>
+// best, index <- row, at wherever row wins.
+template <class T, class Index>
+void keep_better(const T* row, T* best, Index* index, Index at, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const bool better = beats(row[i], best[i]);
+    best[i] = better ? row[i] : best[i];
+    index[i] = better ? at : index[i];
+  }
+}
+// Indices as wide as the elements: one comparison mask serves both.
+ONNXRAY_CLONES void keep_better(const float* row, float* best, std::int32_t* index, std::int32_t at,
+                                std::int64_t count) {
+  ONNXRAY_INDEPENDENT
+  for (std::int64_t i = 0; i < count; ++i) {
+    const bool better = beats(row[i], best[i]);
+    best[i] = better ? row[i] : best[i];
+    index[i] = better ? at : index[i];
+  }
+}
+
+template <class T, class Index = std::int64_t>
 Step max_pool(const PrepareCtx& c) {
   const Pool p = pool_of(c, c.dims(0), c.out_dims());
   const std::int64_t unit = p.x.stride[2], cx = p.x.channel_stride, cy = p.y.channel_stride;
@@ -119,22 +140,19 @@ Step max_pool(const PrepareCtx& c) {
                    for (std::int64_t first = c0; first < c1; first += kRun) {
                      const std::int64_t count = std::min(kRun, c1 - first);
                      T best[kRun];
-                     std::int64_t index[kRun];
+                     Index index[kRun];
                      std::fill(best, best + count, lowest<T>());
-                     std::fill(index, index + count, -1);
+                     std::fill(index, index + count, Index{-1});
                      for_taps(p, box, [&](std::int64_t at) {
                        const T* row = from + at * unit + first * cx;
                        if (index[0] < 0) {
-                         for (std::int64_t i = 0; i < count; ++i) best[i] = row[i * cx], index[i] = at;
+                         for (std::int64_t i = 0; i < count; ++i) best[i] = row[i * cx];
+                         std::fill(index, index + count, static_cast<Index>(at));
                        } else if (cx == 1) {
-                         for (std::int64_t i = 0; i < count; ++i) {
-                           const bool better = beats(row[i], best[i]);
-                           best[i] = better ? row[i] : best[i];
-                           index[i] = better ? at : index[i];
-                         }
+                         keep_better(row, best, index, static_cast<Index>(at), count);
                        } else if (beats(row[0], best[0])) {  // planes come one channel at a time
                          best[0] = row[0];
-                         index[0] = at;
+                         index[0] = static_cast<Index>(at);
                        }
                      });
                      for (std::int64_t i = 0; i < count; ++i) {
@@ -273,7 +291,10 @@ Step avg_pool_grad(const PrepareCtx& c) {
 
 Step max_pool_any(const PrepareCtx& c) {
   switch (c.dtype(0)) {
-    case DType::f32: return max_pool<float>(c);
+    case DType::f32: {
+      const Pool p = pool_of(c, c.dims(0), c.out_dims());
+      return volume(p.x.space) <= INT32_MAX ? max_pool<float, std::int32_t>(c) : max_pool<float>(c);
+    }
     case DType::f64: return max_pool<double>(c);
     case DType::i64: return max_pool<std::int64_t>(c);
     case DType::i32: return max_pool<std::int32_t>(c);
