@@ -65,18 +65,37 @@ Subject tank() {
   return s;
 }
 
-std::vector<Subject> subjects() {
-  std::vector<Subject> all;
-  for (const char* name : {"resnet-opset17-double", "resnet-opset11-float", "vit-opset17-double", "swin-opset17-double",
-                           "lstm-opset17-double", "lstm-opset18-float-dynamo", "constant_reshape-opset17-double",
-                           "constant_reshape-opset13-float", "mixed_rows-opset17-double", "own_vit-opset17-double"}) {
-    all.push_back(exported(name));
+// Loaded once: models are immutable.
+const std::vector<Subject>& subjects() {
+  static const std::vector<Subject> all = [] {
+    std::vector<Subject> list;
+    for (const char* name :
+         {"resnet-opset17-double", "own_vit-opset17-double", "lstm-opset17-double", "mixed_rows-opset17-double",
+          "constant_reshape-opset13-float", "resnet-opset11-float", "vit-opset17-double", "swin-opset17-double",
+          "lstm-opset18-float-dynamo", "constant_reshape-opset17-double"}) {
+      list.push_back(exported(name));
+    }
+    for (const char* name :
+         {"bert-opset17-double", "resnet-opset17-double", "swin-opset17-double", "gpt2-opset17-double"})
+      list.push_back(exported(name, true));
+    list.push_back(tank());
+    return list;
+  }();
+  return all;
+}
+
+// Methods share the engine: three of them, a plain gradient, a path and masks, run on every subject; the others on one
+// of each kind.
+bool runs_on(const MethodInfo& info, const Subject& s) {
+  for (const char* name : {"saliency", "integrated-gradients", "occlusion"}) {
+    if (info.name == name) return true;
   }
   for (const char* name :
-       {"resnet-opset17-double", "swin-opset17-double", "bert-opset17-double", "gpt2-opset17-double"})
-    all.push_back(exported(name, true));
-  all.push_back(tank());
-  return all;
+       {"resnet-opset17-double", "own_vit-opset17-double", "lstm-opset17-double", "mixed_rows-opset17-double",
+        "constant_reshape-opset13-float", "bert-opset17-double inner"}) {
+    if (s.name == name) return true;
+  }
+  return false;
 }
 
 // Few rows: five steps, windows of half an axis.
@@ -142,7 +161,10 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
   if (info().mixes_examples) GTEST_SKIP() << "examples belong together";
   for (const Subject& s : subjects()) {
     SCOPED_TRACE(s.name);
+    if (!runs_on(info(), s)) continue;
     for (const Precision precision : {Precision::kFloat64, Precision::kFloat32}) {
+      // float32 is another set of kernels under the same rows: the models declared so show it.
+      if (precision == Precision::kFloat32 && s.model.default_precision() != precision) continue;
       SCOPED_TRACE(precision == Precision::kFloat64 ? "float64" : "float32");
       const auto same = [&](const Attribution& got, const Attribution& want, const std::string& what) {
         ASSERT_EQ(got.attributions.size(), want.attributions.size());
@@ -165,7 +187,7 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
           EXPECT_GT(testing::largest(t.to_doubles()), 0) << "nothing is attributed";
         }
         EXPECT_EQ(all.report.batched, !s.mixed);
-        for (const std::int64_t chunk : {1, 2, 3, 7}) {
+        for (const std::int64_t chunk : {1, 2, 7}) {
           const Attribution a = run_small(info(), s, {.precision = precision, .chunk = chunk});
           same(a, all, "chunk " + std::to_string(chunk));
           if (chunk != 2) continue;
