@@ -36,46 +36,38 @@ struct RowPlace {
 };
 constexpr int kNowhere = -(1 << 29);
 
+// What the loader needs of the source; in shared memory, as registers are what limits the tiles.
+struct GatherSource {
+  int d_extent, h_extent, w_extent, d_step, h_step, w_step, d_taps, h_taps, w_taps, channels, pixel;
+};
+
 template <int kRows, int kVector, int kThreads>
 class GatherLoader {
  public:
-  // Row places are in shared memory. The slices begin at number `from` of the sum over (tap, channel).
-  ONNXRAY_DEVICE GatherLoader(const RowPlace* rows, const float* source, const ConvClass& c, int channels, int pixel,
-                              int from)
-      : rows_(rows),
-        source_(source),
-        d_extent_(c.d.in_extent),
-        h_extent_(c.h.in_extent),
-        w_extent_(c.w.in_extent),
-        d_step_(c.d.base_step),
-        h_step_(c.h.base_step),
-        w_step_(c.w.base_step),
-        d_taps_(c.d.taps),
-        h_taps_(c.h.taps),
-        w_taps_(c.w.taps),
-        channels_(channels),
-        pixel_(pixel) {
-    const int k = from + column();
-    const int tap = k / channels;
-    channel_ = k % channels;
-    tw_ = w_taps_ > 0 ? tap % w_taps_ : 0;
-    const int rest = w_taps_ > 0 ? tap / w_taps_ : 0;
-    th_ = h_taps_ > 0 ? rest % h_taps_ : 0;
-    td_ = h_taps_ > 0 ? rest / h_taps_ : 0;
+  // `rows` and `source` are in shared memory. The slices begin at number `from` of the sum over (tap, channel).
+  ONNXRAY_DEVICE GatherLoader(const RowPlace* rows, const GatherSource* source, const float* memory, int from)
+      : rows_(rows), source_(source), memory_(memory) {
+    const int k = from + column(), tap = k / source->channels;
+    channel_ = k % source->channels;
+    tw_ = source->w_taps > 0 ? tap % source->w_taps : 0;
+    const int rest = source->w_taps > 0 ? tap / source->w_taps : 0;
+    th_ = source->h_taps > 0 ? rest % source->h_taps : 0;
+    td_ = source->h_taps > 0 ? rest / source->h_taps : 0;
   }
 
   ONNXRAY_DEVICE void load(float* slice) {
-    const int d = td_ * d_step_, h = th_ * h_step_, w = tw_ * w_step_;
-    const int offset = ((d * h_extent_ + h) * w_extent_ + w) * pixel_ + channel_;
-    const bool tap = td_ < d_taps_;
+    const GatherSource& s = *source_;
+    const int d = td_ * s.d_step, h = th_ * s.h_step, w = tw_ * s.w_step;
+    const int offset = ((d * s.h_extent + h) * s.w_extent + w) * s.pixel + channel_;
+    const bool tap = td_ < s.d_taps;
 #pragma unroll
     for (int i = 0; i < kRows / kDown; ++i) {
       const int row = static_cast<int>(threadIdx.x) / kAcross + i * kDown;
       const RowPlace at = rows_[row];
-      const bool inside = tap && static_cast<unsigned>(at.d + d) < static_cast<unsigned>(d_extent_) &&
-                          static_cast<unsigned>(at.h + h) < static_cast<unsigned>(h_extent_) &&
-                          static_cast<unsigned>(at.w + w) < static_cast<unsigned>(w_extent_);
-      const float* from = inside ? source_ + (at.source + offset) : source_;
+      const bool inside = tap && static_cast<unsigned>(at.d + d) < static_cast<unsigned>(s.d_extent) &&
+                          static_cast<unsigned>(at.h + h) < static_cast<unsigned>(s.h_extent) &&
+                          static_cast<unsigned>(at.w + w) < static_cast<unsigned>(s.w_extent);
+      const float* from = inside ? memory_ + (at.source + offset) : memory_;
       float* to = slice + row * kLine<kRows, true> + column();
       if constexpr (kVector == 4) {
         copy_async_16(to, from, inside ? 16 : 0);
@@ -84,11 +76,11 @@ class GatherLoader {
       }
     }
     channel_ += kSlice;
-    while (channel_ >= channels_) {
-      channel_ -= channels_;
-      if (++tw_ < w_taps_) continue;
+    while (channel_ >= s.channels) {
+      channel_ -= s.channels;
+      if (++tw_ < s.w_taps) continue;
       tw_ = 0;
-      if (++th_ < h_taps_) continue;
+      if (++th_ < s.h_taps) continue;
       th_ = 0;
       ++td_;
     }
@@ -100,14 +92,42 @@ class GatherLoader {
   ONNXRAY_DEVICE static int column() { return static_cast<int>(threadIdx.x) % kAcross * kVector; }
 
   const RowPlace* rows_;
-  const float* source_;
-  int d_extent_, h_extent_, w_extent_, d_step_, h_step_, w_step_, d_taps_, h_taps_, w_taps_, channels_, pixel_;
+  const GatherSource* source_;
+  const float* memory_;
   int channel_, td_, th_, tw_;  // of this thread's column in the next slice
 };
 
+// Slices of packed weights, whose lines are whole in both directions.
+template <int kCols, int kThreads>
+class PackedLoader {
+ public:
+  // `packed`: the first column's line, at the depth to begin at; `line` words to the next column.
+  ONNXRAY_DEVICE PackedLoader(const float* packed, int line)
+      : from_(packed + static_cast<long long>(static_cast<int>(threadIdx.x) / kAcross) * line + word()), line_(line) {}
+
+  ONNXRAY_DEVICE void load(float* slice) {
+#pragma unroll
+    for (int i = 0; i < kCols / kDown; ++i) {
+      const int column = static_cast<int>(threadIdx.x) / kAcross + i * kDown;
+      copy_async_16(slice + column * kLine<kCols, true> + word(), from_ + i * kDown * line_);
+    }
+    from_ += kSlice;
+  }
+
+ private:
+  static constexpr int kAcross = kSlice / 4, kDown = kThreads / kAcross;
+  static_assert(kCols % kDown == 0);
+  ONNXRAY_DEVICE static int word() { return static_cast<int>(threadIdx.x) % kAcross * 4; }
+  const float* from_;
+  int line_;
+};
+
+constexpr std::size_t kSourceBytes = 64;  // keeps the ring at 16 bytes
+static_assert(sizeof(GatherSource) <= kSourceBytes);
+
 template <class T>
 constexpr std::size_t conv_shared_bytes() {
-  return T::kRows * (sizeof(RowPlace) + sizeof(int)) + kRingWords<T, true, true> * sizeof(float);
+  return T::kRows * (sizeof(RowPlace) + sizeof(int)) + kSourceBytes + kRingWords<T, true, true> * sizeof(float);
 }
 
 // Grid: x tiles, columns fastest, so that blocks that read the same rows of the source run together; y splits of the
@@ -118,7 +138,8 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
                  long long out_elements) {
   ONNXRAY_SHARED(RowPlace, places);
   int* const results = reinterpret_cast<int*>(places + T::kRows);
-  float* const ring = reinterpret_cast<float*>(results + T::kRows);
+  GatherSource* const source = reinterpret_cast<GatherSource*>(results + T::kRows);
+  float* const ring = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(source) + kSourceBytes);
 
   const int group = static_cast<int>(blockIdx.z) % p.groups, number = static_cast<int>(blockIdx.z) / p.groups;
   const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
@@ -149,6 +170,10 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
     places[i] = place;
     results[i] = result;
   }
+  if (threadIdx.x == 0) {
+    *source = {c.d.in_extent, c.h.in_extent, c.w.in_extent, c.d.base_step, c.h.base_step, c.w.base_step,
+               c.d.taps,      c.h.taps,      c.w.taps,      p.in_channels, in_pixel};
+  }
   __syncthreads();
 
   const int depth = c.taps() * p.in_channels;
@@ -156,12 +181,12 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
   const int split = static_cast<int>(blockIdx.y);
   const int begin = static_cast<int>(static_cast<long long>(all_slices) * split / p.splits);
   const int end = static_cast<int>(static_cast<long long>(all_slices) * (split + 1) / p.splits);
-  GatherLoader<T::kRows, kVector, T::kThreads> a(places, in + group * p.in_channels, c, p.in_channels, in_pixel,
-                                                 begin * kSlice);
-  const float* weights =
-      packed + (static_cast<long long>(number) * p.groups + group) * p.packed_columns * p.packed_depth;
-  MatrixLoader<T::kCols, true, 4, T::kThreads> b(weights, p.packed_depth, first_column, p.packed_columns,
-                                                 begin * kSlice, p.packed_depth);
+  GatherLoader<T::kRows, kVector, T::kThreads> a(places, source, in + group * p.in_channels, begin * kSlice);
+  PackedLoader<T::kCols, T::kThreads> b(
+      packed +
+          ((static_cast<long long>(number) * p.groups + group) * p.packed_columns + first_column) * p.packed_depth +
+          begin * kSlice,
+      p.packed_depth);
   float acc[T::kMi][T::kNi][4] = {};
   multiply_slices<kPrecision, T, true, true>(ring, end - begin, a, b, acc);
 

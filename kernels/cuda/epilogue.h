@@ -7,7 +7,8 @@ using Stream = void*;  // a cudaStream_t; the simulator runs everything in order
 
 // How float32 operands are multiplied; sums are float32 always. Relative error of a product of two numbers:
 enum class Precision {
-  kExact,  // three TF32 products (3xTF32) and sums in slices outside the tensor core: float32's own, about 2^-22
+  kExact,  // three TF32 products (3xTF32) and sums in slices outside the tensor core: float32's own, about 2^-22;
+           // an infinite operand gives NaN
   kTf32,   // operands rounded to 10 bits: 2^-10
   kBf16,   // operands rounded to 7 bits: 2^-7
 };

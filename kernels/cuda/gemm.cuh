@@ -10,7 +10,7 @@ namespace {
 
 struct GemmArgs {
   int m, n, k, column_tiles;
-  long long batches;
+  long long batches, first_batch;
   int batch_axes;
   long long batch[kMaxBatchAxes], a_step[kMaxBatchAxes], b_step[kMaxBatchAxes];
 };
@@ -29,35 +29,31 @@ ONNXRAY_HOST_DEVICE Offset batch_offset(const GemmArgs& p, long long z) {
   return o;
 }
 
-// Grid: x tiles, columns fastest; z batches, each block a few.
+// Grid: x tiles, columns fastest; z batches from first_batch on.
 template <Precision kPrecision, class T, bool kTransA, bool kTransB, int kVector>
 ONNXRAY_KERNEL_BOUNDS(T::kThreads, T::kBlocks)
 gemm_tensor_core(GemmArgs p, const float* a, const float* b, float* y, Epilogue<float> epilogue) {
   ONNXRAY_SHARED(float, ring);
   const int first_row = static_cast<int>(blockIdx.x) / p.column_tiles * T::kRows;
   const int first_column = static_cast<int>(blockIdx.x) % p.column_tiles * T::kCols;
+  const Offset from = batch_offset(p, p.first_batch + blockIdx.z);
+  MatrixLoader<T::kRows, !kTransA, kVector, T::kThreads> a_loader(a + from.a, kTransA ? p.m : p.k, first_row, p.m, p.k);
+  MatrixLoader<T::kCols, kTransB, kVector, T::kThreads> b_loader(b + from.b, kTransB ? p.k : p.n, first_column, p.n,
+                                                                 p.k);
+  float acc[T::kMi][T::kNi][4] = {};
+  multiply_slices<kPrecision, T, !kTransA, kTransB>(ring, (p.k + kSlice - 1) / kSlice, a_loader, b_loader, acc);
   const bool pairs = p.n % 2 == 0;
-  for (long long z = blockIdx.z; z < p.batches; z += gridDim.z) {
-    const Offset from = batch_offset(p, z);
-    MatrixLoader<T::kRows, !kTransA, kVector, T::kThreads> a_loader(a + from.a, kTransA ? p.m : p.k, first_row, p.m, 0,
-                                                                    p.k);
-    MatrixLoader<T::kCols, kTransB, kVector, T::kThreads> b_loader(b + from.b, kTransB ? p.k : p.n, first_column, p.n,
-                                                                   0, p.k);
-    float acc[T::kMi][T::kNi][4] = {};
-    multiply_slices<kPrecision, T, !kTransA, kTransB>(ring, (p.k + kSlice - 1) / kSlice, a_loader, b_loader, acc);
-    store_tile<T>(acc, [&](int row, int column, float v0, float v1) {
-      const int r = first_row + row, c = first_column + column;
-      if (r >= p.m || c >= p.n) return;
-      const long long at = (z * p.m + r) * p.n + c;
-      if (pairs) {
-        finish_pair(v0, v1, epilogue, c, at, y);
-      } else {
-        y[at] = finish(v0, epilogue, c, at);
-        if (c + 1 < p.n) y[at + 1] = finish(v1, epilogue, c + 1, at + 1);
-      }
-    });
-    __syncthreads();  // the ring is free for the next batch
-  }
+  store_tile<T>(acc, [&](int row, int column, float v0, float v1) {
+    const int r = first_row + row, c = first_column + column;
+    if (r >= p.m || c >= p.n) return;
+    const long long at = ((p.first_batch + blockIdx.z) * p.m + r) * p.n + c;
+    if (pairs) {
+      finish_pair(v0, v1, epilogue, c, at, y);
+    } else {
+      y[at] = finish(v0, epilogue, c, at);
+      if (c + 1 < p.n) y[at + 1] = finish(v1, epilogue, c + 1, at + 1);
+    }
+  });
 }
 
 template <class T>
@@ -103,9 +99,12 @@ void launch_gemm(GemmArgs p, const float* a, const float* b, float* y, const Epi
   p.column_tiles = (p.n + T::kCols - 1) / T::kCols;
   const long long tiles = (p.m + T::kRows - 1ll) / T::kRows * p.column_tiles;
   if (tiles >= 1ll << 31) fail_unsupported("CUDA: a product of ", p.m, " x ", p.n, " is too large");
-  const Dim3 grid{static_cast<unsigned>(tiles), 1, static_cast<unsigned>(std::min<long long>(p.batches, 65535))};
-  launch(gemm_tensor_core<kPrecision, T, kTransA, kTransB, kVector>, grid, Dim3{T::kThreads},
-         sizeof(float) * kRingWords<T, !kTransA, kTransB>, stream, p, a, b, y, e);
+  for (; p.first_batch < p.batches; p.first_batch += 65535) {
+    const long long batches = std::min<long long>(p.batches - p.first_batch, 65535);
+    launch(gemm_tensor_core<kPrecision, T, kTransA, kTransB, kVector>,
+           Dim3{static_cast<unsigned>(tiles), 1, static_cast<unsigned>(batches)}, Dim3{T::kThreads},
+           sizeof(float) * kRingWords<T, !kTransA, kTransB>, stream, p, a, b, y, e);
+  }
 }
 
 template <Precision kPrecision, bool kTransA, bool kTransB>

@@ -48,38 +48,46 @@ inline constexpr int kRingWords = T::kStages*(kSliceWords<T::kRows, kAByDepth> +
 template <int kExtent, bool kByDepth, int kVector, int kThreads>
 class MatrixLoader {
  public:
-  // Lines of `matrix` are `line` words apart; it has `extent` rows (of a) or columns (of b) from `first` on and `depth`
-  // words of the sum, both from the start of `matrix`. Slices begin at depth `from`.
-  ONNXRAY_DEVICE MatrixLoader(const float* matrix, long long line, int first, int extent, int from, int depth)
-      : matrix_(matrix), line_(line), first_(first), extent_(extent), at_(from), depth_(depth) {}
+  // Lines of `matrix` are `line` words apart; of its `extent` rows (of a) or columns (of b) the tile begins at `first`.
+  ONNXRAY_DEVICE MatrixLoader(const float* matrix, int line, int first, int extent, int depth) : line_(line) {
+    const int down = static_cast<int>(threadIdx.x) / kAcross;
+    from_ =
+        matrix + static_cast<long long>(kByDepth ? first + down : down) * line + (kByDepth ? word() : first + word());
+    lines_left_ = (kByDepth ? extent - first : depth) - down;
+    words_left_ = (kByDepth ? depth : extent - first) - word();
+  }
 
   ONNXRAY_DEVICE void load(float* slice) {
-    constexpr int kAcross = (kByDepth ? kSlice : kExtent) / kVector;  // chunks in a line
-    constexpr int kChunks = kAcross * (kByDepth ? kExtent : kSlice);
-    static_assert(kChunks % kThreads == 0);
-#pragma unroll
-    for (int i = 0; i < kChunks / kThreads; ++i) {
-      const int chunk = static_cast<int>(threadIdx.x) + i * kThreads;
-      const int line = chunk / kAcross, word = chunk % kAcross * kVector;
-      const int row = kByDepth ? first_ + line : at_ + line, column = kByDepth ? at_ + word : first_ + word;
-      const int rows = kByDepth ? extent_ : depth_, columns = kByDepth ? depth_ : extent_;
-      const int left = row < rows ? columns - column : 0;
-      const unsigned valid = 4u * static_cast<unsigned>(left < 0 ? 0 : left < kVector ? left : kVector);
-      const float* from = valid > 0 ? matrix_ + row * line_ + column : matrix_;
-      float* to = slice + line * kLine<kExtent, kByDepth> + word;
+    const int words = words_left_ < 0 ? 0 : words_left_ < kVector ? words_left_ : kVector;
+    float* const to = slice + static_cast<int>(threadIdx.x) / kAcross * kLine<kExtent, kByDepth> + word();
+    // Every unrolled copy costs an address that stays in registers.
+#pragma unroll(kVector == 4 ? 8 : 2)
+    for (int i = 0; i < kCopies; ++i) {
+      const unsigned valid = i * kDown < lines_left_ ? 4u * static_cast<unsigned>(words) : 0u;
+      const float* const from = from_ + static_cast<long long>(i * kDown) * line_;
       if constexpr (kVector == 4) {
-        copy_async_16(to, from, valid);
+        copy_async_16(to + i * kDown * kLine<kExtent, kByDepth>, from, valid);
       } else {
-        copy_async_4(to, from, valid);
+        copy_async_4(to + i * kDown * kLine<kExtent, kByDepth>, from, valid);
       }
     }
-    at_ += kSlice;
+    if constexpr (kByDepth) {
+      from_ += kSlice;
+      words_left_ -= kSlice;
+    } else {
+      from_ += static_cast<long long>(kSlice) * line_;
+      lines_left_ -= kSlice;
+    }
   }
 
  private:
-  const float* matrix_;
-  long long line_;
-  int first_, extent_, at_, depth_;
+  static constexpr int kAcross = (kByDepth ? kSlice : kExtent) / kVector, kDown = kThreads / kAcross;
+  static constexpr int kCopies = (kByDepth ? kExtent : kSlice) / kDown;
+  static_assert(kThreads % kAcross == 0 && (kByDepth ? kExtent : kSlice) % kDown == 0);
+  ONNXRAY_DEVICE static int word() { return static_cast<int>(threadIdx.x) % kAcross * kVector; }
+
+  const float* from_;  // this thread's first word of the next slice; not to be read where nothing is left
+  int line_, lines_left_, words_left_;
 };
 
 namespace detail {
@@ -121,12 +129,11 @@ ONNXRAY_DEVICE void load_b(std::uint32_t (&b0)[2], std::uint32_t (&b1)[2], const
   }
 }
 
-// word = high + low up to 2^-22 of it, both TF32.
+// word = high + low up to 2^-22 of it, both TF32; low is NaN where word is not finite.
 ONNXRAY_DEVICE void split_tf32(std::uint32_t word, std::uint32_t& high, std::uint32_t& low) {
   const float x = __uint_as_float(word), h = round_tf32(x);
   high = __float_as_uint(h);
-  // An infinity leaves the sum to the high part; inf - inf would make a NaN of it.
-  low = (high & 0x7f800000u) == 0x7f800000u ? 0u : __float_as_uint(round_tf32(x - h));
+  low = __float_as_uint(round_tf32(x - h));
 }
 
 }  // namespace detail
@@ -205,10 +212,10 @@ ONNXRAY_DEVICE void multiply_slices(float* ring, int slices, A& a_loader, B& b_l
     } else {
       // 3xTF32 (Ootomo and Yokota, arXiv 2203.03341): the small products first. The tensor core truncates as it adds,
       // so a slice is summed from zero and added to the total by the ordinary, rounding, adder.
-      float sum[T::kMi][T::kNi][4] = {};
+      float sum[T::kNi / 2][T::kMi][2][4] = {};
 #pragma unroll
       for (int k = 0; k < kSlice; k += 8) {
-        std::uint32_t a_high[T::kMi][4], a_low[T::kMi][4], b_high[T::kNi][2], b_low[T::kNi][2];
+        std::uint32_t a_high[T::kMi][4], a_low[T::kMi][4];
 #pragma unroll
         for (int i = 0; i < T::kMi; ++i) {
           std::uint32_t a[4];
@@ -217,25 +224,25 @@ ONNXRAY_DEVICE void multiply_slices(float* ring, int slices, A& a_loader, B& b_l
           for (int w = 0; w < 4; ++w) detail::split_tf32(a[w], a_high[i][w], a_low[i][w]);
         }
 #pragma unroll
-        for (int j = 0; j < T::kNi; j += 2) {
-          std::uint32_t u[2], v[2];
-          detail::load_b<T::kCols, kBByDepth>(u, v, b_slice, column + 8 * j, k);
+        for (int j = 0; j < T::kNi / 2; ++j) {
+          std::uint32_t b[2][2], b_high[2][2], b_low[2][2];
+          detail::load_b<T::kCols, kBByDepth>(b[0], b[1], b_slice, column + 16 * j, k);
 #pragma unroll
           for (int w = 0; w < 2; ++w) {
-            detail::split_tf32(u[w], b_high[j][w], b_low[j][w]);
-            detail::split_tf32(v[w], b_high[j + 1][w], b_low[j + 1][w]);
+            detail::split_tf32(b[0][w], b_high[0][w], b_low[0][w]);
+            detail::split_tf32(b[1][w], b_high[1][w], b_low[1][w]);
           }
+          mma<Tf32>(sum[j], a_low, b_high);
+          mma<Tf32>(sum[j], a_high, b_low);
+          mma<Tf32>(sum[j], a_high, b_high);
         }
-        mma<Tf32>(sum, a_low, b_high);
-        mma<Tf32>(sum, a_high, b_low);
-        mma<Tf32>(sum, a_high, b_high);
       }
 #pragma unroll
       for (int i = 0; i < T::kMi; ++i) {
 #pragma unroll
         for (int j = 0; j < T::kNi; ++j) {
 #pragma unroll
-          for (int w = 0; w < 4; ++w) acc[i][j][w] += sum[i][j][w];
+          for (int w = 0; w < 4; ++w) acc[i][j][w] += sum[j / 2][i][j % 2][w];
         }
       }
     }
