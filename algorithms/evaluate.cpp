@@ -50,12 +50,12 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
   };
   std::int64_t chunk = 1;
   if (out.report.batched) {
-    constexpr std::size_t kWanted = std::size_t{768} << 20;
-    const std::size_t budget = compute.memory_bytes > 0 ? compute.memory_bytes : default_memory_budget();
+    const ChunkLimits limits = chunk_limits(compute, model.backend());
     const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(build(1)).bytes);
     chunk = compute.chunk > 0
                 ? compute.chunk
-                : std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(budget, kWanted) / per_row), 1, 256);
+                : std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(limits.budget, limits.wanted) / per_row),
+                                           1, limits.rows);
     chunk = std::min(chunk, examples);
   }
   std::vector<std::vector<Tensor>> parts(values.size());

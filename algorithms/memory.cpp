@@ -19,4 +19,17 @@ std::size_t default_memory_budget() {
   return total / 2;
 }
 
+ChunkLimits chunk_limits(const ComputeOptions& options, const Backend& backend) {
+  ChunkLimits l;
+  if (backend.device == nullptr) {
+    // Caches decide on a CPU.
+    l = {default_memory_budget(), std::size_t{768} << 20, 256};
+  } else {
+    const std::size_t half = backend.device->total_bytes() / 2;
+    l = {half, half, 1024};
+  }
+  if (options.memory_bytes > 0) l.budget = options.memory_bytes;
+  return l;
+}
+
 }  // namespace onnxray

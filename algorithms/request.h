@@ -56,4 +56,12 @@ struct ComputeReport {
 // Half of the memory this process may use: the machine's, or the cgroup's limit if that is smaller.
 [[nodiscard]] std::size_t default_memory_budget();
 
+// What bounds the rows of a chunk: bytes that must not be exceeded (by default half of the device's memory, or of the
+// machine's), bytes past which more rows no longer pay, and rows.
+struct ChunkLimits {
+  std::size_t budget = 0, wanted = 0;
+  std::int64_t rows = 1;
+};
+[[nodiscard]] ChunkLimits chunk_limits(const ComputeOptions& options, const Backend& backend);
+
 }  // namespace onnxray

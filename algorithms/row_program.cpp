@@ -11,8 +11,11 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   for (std::size_t i = 0; i < baselines.size(); ++i) baselines_.push_back(baselines[i].to(session.vary()[i].dtype));
   const ComputeOptions& options = session.request().compute;
   const Model& model = session.model();
+  std::vector<std::string> cotangents;
+  for (const Session::Target& t : session.targets()) cotangents.push_back(row_input::seed(t));
   const auto lowered = [&](std::int64_t rows) {
-    return lower_for(model.backend(), build_row_graph(session_, spec_, baselines_, rows), model.evaluator());
+    return lower_for(model.backend(), build_row_graph(session_, spec_, baselines_, rows), model.evaluator(),
+                     cotangents);
   };
 
   if (!session.batched()) {
@@ -20,17 +23,16 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   } else if (options.chunk > 0) {
     chunk_ = std::min(options.chunk, std::max<std::int64_t>(1, total));
   } else {
-    // As many rows as keep the activations of a chunk near the size that pays on a CPU, never past the budget, spread
-    // evenly over the chunks. A function of model, request and budget alone.
-    constexpr std::size_t kWanted = std::size_t{768} << 20;
-    constexpr std::int64_t kMaxRows = 256;
-    const std::size_t budget = options.memory_bytes > 0 ? options.memory_bytes : default_memory_budget();
+    // As many rows as keep the activations of a chunk near the size that pays, never past the budget, spread evenly
+    // over the chunks. A function of model, request and budget alone.
+    const ChunkLimits limits = chunk_limits(options, model.backend());
+    const std::size_t budget = limits.budget;
     const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(lowered(1)).bytes);
-    const auto fit = static_cast<std::int64_t>(std::min(budget, kWanted) / per_row);
+    const auto fit = static_cast<std::int64_t>(std::min(budget, limits.wanted) / per_row);
     const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
     ONNXRAY_CHECK(options.memory_bytes == 0 || per_row <= budget, "one row needs ", mib(per_row),
                   " MiB for activations, more than the memory budget of ", mib(budget), " MiB");
-    const std::int64_t most = std::clamp<std::int64_t>(fit, 1, kMaxRows);
+    const std::int64_t most = std::clamp<std::int64_t>(fit, 1, limits.rows);
     const std::int64_t chunks = (std::max<std::int64_t>(1, total) + most - 1) / most;
     chunk_ = (std::max<std::int64_t>(1, total) + chunks - 1) / chunks;
   }
@@ -52,7 +54,25 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     chunk_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(chunk_) * fits), 1, chunk_ - 1);
     plan = compiled();
   }
-  run_ = std::make_unique<PlanRun>(plan);
+  const std::int64_t planned = chunk_;
+  while (run_ == nullptr) {
+    try {
+      run_ = std::make_unique<PlanRun>(plan);
+    } catch (const Error& e) {
+      // Somebody else uses the device: fewer rows may fit beside them.
+      if (e.kind() != ErrorKind::kOutOfMemory || options.chunk > 0 || chunk_ == 1) throw;
+      plan = nullptr;
+      chunk_ = (chunk_ + 1) / 2;
+      plan = compiled();
+    }
+  }
+  if (chunk_ < planned) {
+    session.notice(detail::concat("the device is out of memory: ", chunk_, " rows at a time instead of ", planned));
+  }
+  if (!plan->fallbacks().empty()) {
+    session.notice(detail::concat(plan->fallbacks().size(), " nodes have no kernel on ", model.backend().name(),
+                                  " and run on the host, the first is ", plan->fallbacks()[0]));
+  }
   const Graph& g = plan->graph();
   for (std::size_t i = 0; i < g.inputs().size(); ++i) slots_[g.value(g.inputs()[i]).name] = i;
 
@@ -133,6 +153,9 @@ Tensor RowProgram::from_value(std::size_t i) const {
   return run_->output((has_reference() ? 2 : 1) + gradients + i).rows(0, used_rows_);
 }
 
-const Tensor& RowProgram::folded(std::size_t i, std::size_t f) const { return states_.at(f).at(i); }
+const Tensor& RowProgram::folded(std::size_t i, std::size_t f) const {
+  run_->read_back(slots_.at(row_input::state(f, session_.from().at(i))));
+  return states_.at(f).at(i);
+}
 
 }  // namespace onnxray

@@ -1,6 +1,7 @@
 // Session: one request on one model, up to the point where methods differ. It finds the values, cuts the graph between
 // what varies and what is asked, runs the part before the cut once per example, and builds row programs for the rest.
 #pragma once
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,7 +44,10 @@ class Session {
   };
   [[nodiscard]] const std::vector<Target>& targets() const { return targets_; }
   [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
-  void notice(std::string text) { notices_.push_back(std::move(text)); }
+  // Adds a notice to the request's, unless it is there.
+  void notice(const std::string& text) const {
+    if (std::find(notices_.begin(), notices_.end(), text) == notices_.end()) notices_.push_back(text);
+  }
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const Request& request() const { return request_; }
 
@@ -73,7 +77,7 @@ class Session {
   std::vector<CutValue> vary_, held_, from_;
   std::vector<Scalar> to_;
   std::vector<Target> targets_;
-  std::vector<std::string> notices_;
+  mutable std::vector<std::string> notices_;
   Graph whole_;  // one row, from the model's inputs
   Graph suffix_;
   std::string key_;

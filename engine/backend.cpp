@@ -92,8 +92,8 @@ std::vector<Tensor> evaluate(const Backend& backend, const Graph& graph, const N
 
 std::function<std::vector<Tensor>(const Graph&, const Node&, std::span<const Tensor>)> evaluator_of(
     const Backend& backend) {
-  return [&backend](const Graph& graph, const Node& node, std::span<const Tensor> inputs) {
-    return evaluate(backend, graph, node, inputs);
+  return [&host = backend.host()](const Graph& graph, const Node& node, std::span<const Tensor> inputs) {
+    return evaluate(host, graph, node, inputs);
   };
 }
 

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/device.h"
 #include "engine/graph.h"
 
 namespace onnxray {
@@ -17,11 +18,17 @@ struct RunArgs {
   const void* const* in;  // one pointer per node input; null where absent
   void* const* out;       // one per node output; null where nobody reads it
   std::byte* scratch;     // Step::scratch_bytes, 64-byte aligned
+  // Devices only: all pointers are the device's, and `run` returns once the work is queued.
+  Stream stream = nullptr;
+  Fault* fault = nullptr;
+  std::int32_t step = 0;  // what to write to Fault::step
 };
 
 struct Step {
   std::function<void(const RunArgs&)> run;
   std::size_t scratch_bytes = 0;
+  // Bit i: `run` does not read constant input i, because it holds a prepared form of it. Devices leave it out.
+  std::uint32_t unread_constants = 0;
 };
 
 // Weights in the form a kernel wants, shared by all plans of a model that are alive: keyed by (the constant's memory, a
@@ -41,13 +48,14 @@ class PreparedConstants {
 class PrepareCtx {
  public:
   PrepareCtx(const Graph& graph, const Node& node, std::vector<Tensor> constants, std::vector<char> output_read,
-             PreparedConstants* prepared)
+             PreparedConstants* prepared, const Device* device = nullptr)
       : node(node),
         attrs(node.attrs),
         graph_(graph),
         constants_(std::move(constants)),
         output_read_(std::move(output_read)),
-        prepared_(prepared) {}
+        prepared_(prepared),
+        device_(device) {}
 
   [[nodiscard]] bool has(std::size_t i) const { return i < node.inputs.size() && node.inputs[i] != kNoValue; }
   [[nodiscard]] const Dims& dims(std::size_t i) const { return graph_.value(node.inputs.at(i)).dims; }
@@ -66,6 +74,9 @@ class PrepareCtx {
     return std::static_pointer_cast<const T>(prepared_->get(constants_.at(i), preparation, make));
   }
 
+  // Where the kernel will run; null: the host. Outlives the step.
+  [[nodiscard]] const Device* device() const { return device_; }
+
   const Node& node;
   const Attrs& attrs;
 
@@ -74,9 +85,19 @@ class PrepareCtx {
   std::vector<Tensor> constants_;
   std::vector<char> output_read_;
   PreparedConstants* prepared_;
+  const Device* device_;
 };
 
+// A kernel of a device may decline a node (its shapes, its dtypes) by a Step without `run`; the host then takes it.
 using PrepareFn = Step (*)(const PrepareCtx&);
+
+// How a device multiplies float32 numbers in convolutions and matrix products; sums are float32 always.
+enum class ComputeMode {
+  kExact,     // as float32 does
+  kBalanced,  // forward as float32 does, backward with operands rounded to TF32 (10 bits)
+  kFast,      // operands rounded to TF32
+  kBf16,      // operands rounded to bfloat16 (7 bits)
+};
 
 class Backend {
  public:
@@ -89,13 +110,19 @@ class Backend {
   [[nodiscard]] const std::string& name() const { return name_; }
   // Whether float32 plans of this backend compute on NHWC data (passes/channels_last.cpp).
   bool wants_channels_last = false;
+  ComputeMode mode = ComputeMode::kExact;
+  // Where the kernels run; null: on the host.
+  std::shared_ptr<const Device> device;
+  // Host kernels for the nodes that have none here, with copies to and fro, and for constants while graphs are built.
+  const Backend* fallback = nullptr;
+  [[nodiscard]] const Backend& host() const { return fallback != nullptr ? *fallback : *this; }
 
  private:
   std::string name_;
   std::unordered_map<std::string, PrepareFn> table_;
 };
 
-// Evaluates single nodes on constants with this backend; what Builder folds with.
+// Evaluates single nodes on constants with this backend's host kernels; what Builder folds with.
 [[nodiscard]] std::function<std::vector<Tensor>(const Graph&, const Node&, std::span<const Tensor>)> evaluator_of(
     const Backend& backend);
 

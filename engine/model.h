@@ -121,6 +121,9 @@ struct RunOptions {
 // The passes between a request's forward graph and its gradient, and those after it.
 [[nodiscard]] Graph prepare_forward(const Graph& g, Precision precision, const Evaluator& evaluate);
 [[nodiscard]] Graph prepare_suffix(const Graph& g, const Evaluator& evaluate);
-[[nodiscard]] Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate);
+// `cotangents` names the inputs that seed a gradient: what depends on them is the backward part, which may be computed
+// otherwise (Backend::mode).
+[[nodiscard]] Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate,
+                              const std::vector<std::string>& cotangents = {});
 
 }  // namespace onnxray

@@ -26,6 +26,41 @@ std::vector<std::size_t> inplace_inputs(const Node& node) {
   return out;
 }
 
+// A host kernel between copies: inputs come from the device, outputs go back. Outputs that share an input's memory (a
+// state, an in-place result) share it here too.
+Step on_host(Step step, const Graph& g, const Node& node, const Device& device) {
+  std::vector<std::size_t> in_bytes, out_bytes;
+  for (const ValueId v : node.inputs) in_bytes.push_back(v == kNoValue ? 0 : bytes_of(g.value(v)));
+  for (const ValueId v : node.outputs) out_bytes.push_back(bytes_of(g.value(v)));
+  const auto run = [inner = std::move(step), in_bytes, out_bytes, &device](const RunArgs& a) {
+    const auto buffer = [](std::size_t bytes) { return Tensor(DType::u8, {static_cast<std::int64_t>(bytes)}); };
+    std::vector<Tensor> held;
+    std::vector<const void*> in(in_bytes.size(), nullptr);
+    std::vector<void*> out(out_bytes.size(), nullptr);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      if (a.in[i] == nullptr) continue;
+      held.push_back(buffer(in_bytes[i]));
+      in[i] = held.back().raw();
+      device.download(held.back().raw_mutable(), a.in[i], in_bytes[i], a.stream);
+    }
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (a.out[i] == nullptr) continue;
+      for (std::size_t k = 0; k < in.size() && out[i] == nullptr; ++k) {
+        if (a.in[k] == a.out[i]) out[i] = const_cast<void*>(in[k]);
+      }
+      if (out[i] != nullptr) continue;
+      held.push_back(buffer(out_bytes[i]));
+      out[i] = held.back().raw_mutable();
+    }
+    Tensor scratch = buffer(inner.scratch_bytes);
+    inner.run({in.data(), out.data(), static_cast<std::byte*>(scratch.raw_mutable())});
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (a.out[i] != nullptr) device.upload(a.out[i], out[i], out_bytes[i], a.stream);
+    }
+  };
+  return {run};
+}
+
 }  // namespace
 
 BufferPlan plan_buffers(const Graph& g) {
@@ -110,6 +145,7 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
   auto plan = std::make_shared<Plan>();
   plan->graph_ = std::move(graph);
   plan->prepared_ = std::move(prepared);
+  plan->device_ = backend.device;
   const Graph& g = plan->graph_;
   plan->buffers_ = plan_buffers(g);
   const auto constant = [&](ValueId v) {
@@ -138,10 +174,6 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
     std::vector<Tensor> constants;
     for (const ValueId v : node.inputs) constants.push_back(g.is_constant(v) ? constant(v) : Tensor());
     if (node.op->traits.view && !g.is_constant(node.inputs[0])) continue;
-    const PrepareFn prepare = backend.find(node.op->name);
-    if (prepare == nullptr) {
-      fail_unsupported("node ", node.name, ": the operator '", node.op->name, "' has no kernel on ", backend.name());
-    }
     std::vector<char> read;
     Compiled compiled;
     compiled.in = node.inputs;
@@ -150,10 +182,25 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
       read.push_back(plan->buffers_.read[index(v)]);
       compiled.out.push_back(read.back() != 0 ? v : kNoValue);
     }
-    try {
-      compiled.step = prepare(PrepareCtx(g, node, std::move(constants), std::move(read), plan->prepared_.get()));
-    } catch (const Error& e) {
-      throw Error(e.kind(), "node " + node.name + ": " + e.what());
+    const auto prepare = [&](const Backend& b) {
+      const PrepareFn f = b.find(node.op->name);
+      if (f == nullptr) return Step();
+      try {
+        return f(PrepareCtx(g, node, constants, read, plan->prepared_.get(), b.device.get()));
+      } catch (const Error& e) {
+        throw Error(e.kind(), "node " + node.name + ": " + e.what());
+      }
+    };
+    compiled.step = prepare(backend);
+    if (!compiled.step.run && backend.fallback != nullptr) {
+      compiled.step = prepare(*backend.fallback);
+      if (compiled.step.run) {
+        plan->fallbacks_.push_back(detail::concat(node.name, ": ", node.op->name));
+        compiled.step = on_host(std::move(compiled.step), g, node, *backend.device);
+      }
+    }
+    if (!compiled.step.run) {
+      fail_unsupported("node ", node.name, ": the operator '", node.op->name, "' has no kernel on ", backend.name());
     }
     scratch = std::max(scratch, compiled.step.scratch_bytes);
     plan->steps_.push_back(std::move(compiled));
@@ -163,67 +210,164 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
   }
   plan->scratch_offset_ = plan->buffers_.bytes;
   plan->arena_bytes_ = plan->buffers_.bytes + scratch;
+  if (plan->device_) plan->upload_constants();
   return plan;
+}
+
+void Plan::upload_constants() {
+  std::vector<char> read(constants_.size(), 0);
+  const auto mark = [&](ValueId v) {
+    if (v == kNoValue) return;
+    const BufferPlan::Slot& slot = buffers_.slots[index(v)];
+    if (slot.where == BufferPlan::Where::kConstant) read[slot.offset] = 1;
+  };
+  for (const Compiled& c : steps_) {
+    for (std::size_t i = 0; i < c.in.size(); ++i) {
+      if (i >= 32 || (c.step.unread_constants >> i & 1) == 0) mark(c.in[i]);
+    }
+  }
+  for (const ValueId v : graph_.outputs()) mark(v);
+  const std::shared_ptr<void> stream = device_->create_stream();
+  device_constants_.resize(constants_.size());
+  for (std::size_t i = 0; i < constants_.size(); ++i) {
+    if (read[i] == 0) continue;
+    const auto upload = [&]() -> std::shared_ptr<const void> {
+      auto held = std::make_shared<std::shared_ptr<void>>(device_->allocate(constants_[i].bytes()));
+      device_->upload(held->get(), constants_[i].raw(), constants_[i].bytes(), stream.get());
+      // Other streams will read it.
+      device_->synchronise(stream.get());
+      return {held, held->get()};
+    };
+    device_constants_[i] = prepared_ ? prepared_->get(constants_[i], "on " + device_->description(), upload) : upload();
+  }
 }
 
 PlanRun::PlanRun(std::shared_ptr<const Plan> plan)
     : plan_(std::move(plan)),
-      arena_(DType::u8, {static_cast<std::int64_t>(plan_->arena_bytes_)}),
-      bound_(plan_->graph_.inputs().size()) {}
+      arena_(DType::u8, {plan_->device() != nullptr ? 0 : static_cast<std::int64_t>(plan_->arena_bytes_)}),
+      bound_(plan_->graph_.inputs().size()) {
+  const Device* device = plan_->device();
+  if (device == nullptr) return;
+  stream_ = device->create_stream();
+  device_arena_ = device->allocate(plan_->arena_bytes_);
+  fault_ = device->allocate(sizeof(Fault));
+  device->zero(fault_.get(), sizeof(Fault), stream_.get());
+  for (const ValueId v : plan_->graph_.inputs()) {
+    device_inputs_.push_back(device->allocate(bytes_of(plan_->graph_.value(v))));
+  }
+  changed_.assign(bound_.size(), 0);
+}
 
 void PlanRun::bind(std::size_t input, const Tensor& tensor) {
   const Value& v = plan_->graph_.value(plan_->graph_.inputs().at(input));
   ONNXRAY_CHECK(tensor.defined() && tensor.dims() == v.dims, "input '", v.name, "' has shape ",
                 to_string(tensor.dims()), ", expected ", to_string(v.dims));
   bound_[input] = tensor.to(v.dtype);
-  resolved_ = false;
+  if (plan_->device() != nullptr) changed_[input] = 1;
+  else resolved_ = false;
 }
 
 void* PlanRun::address(ValueId v) const {
   if (v == kNoValue) return nullptr;
+  const bool on_device = plan_->device() != nullptr;
   const BufferPlan::Slot& slot = plan_->buffers_.slots[index(v)];
   switch (slot.where) {
-    case BufferPlan::Where::kInput: return const_cast<void*>(bound_[slot.offset].raw());
-    case BufferPlan::Where::kConstant: return const_cast<void*>(plan_->constants_[slot.offset].raw());
-    case BufferPlan::Where::kArena: return static_cast<std::byte*>(const_cast<void*>(arena_.raw())) + slot.offset;
+    case BufferPlan::Where::kInput:
+      return on_device ? device_inputs_[slot.offset].get() : const_cast<void*>(bound_[slot.offset].raw());
+    case BufferPlan::Where::kConstant:
+      return const_cast<void*>(on_device ? plan_->device_constants_[slot.offset].get()
+                                         : plan_->constants_[slot.offset].raw());
+    case BufferPlan::Where::kArena:
+      return static_cast<std::byte*>(on_device ? device_arena_.get() : const_cast<void*>(arena_.raw())) + slot.offset;
     case BufferPlan::Where::kUnused: break;
   }
   fail_internal("a step reads value ", v, ", which has no memory");
 }
 
-void PlanRun::execute() {
-  apply_thread_limit();
+void PlanRun::resolve() {
   const Plan& plan = *plan_;
-  if (!resolved_) {
-    for (std::size_t i = 0; i < bound_.size(); ++i) {
-      if (!bound_[i].defined()) fail("input '", plan.graph_.value(plan.graph_.inputs()[i]).name, "' was not given");
-    }
-    pointers_.clear();
-    for (const Plan::Compiled& c : plan.steps_) {
-      for (const ValueId v : c.in) pointers_.push_back(address(v));
-      for (const ValueId v : c.out) pointers_.push_back(address(v));
-    }
-    resolved_ = true;
+  for (std::size_t i = 0; i < bound_.size(); ++i) {
+    if (!bound_[i].defined()) fail("input '", plan.graph_.value(plan.graph_.inputs()[i]).name, "' was not given");
   }
-  std::byte* scratch = static_cast<std::byte*>(const_cast<void*>(arena_.raw())) + plan.scratch_offset_;
+  pointers_.clear();
+  for (const Plan::Compiled& c : plan.steps_) {
+    for (const ValueId v : c.in) pointers_.push_back(address(v));
+    for (const ValueId v : c.out) pointers_.push_back(address(v));
+  }
+  resolved_ = true;
+}
+
+void PlanRun::run_steps() {
+  const Plan& plan = *plan_;
+  void* arena = plan.device() != nullptr ? device_arena_.get() : const_cast<void*>(arena_.raw());
+  std::byte* scratch = static_cast<std::byte*>(arena) + plan.scratch_offset_;
+  auto* fault = static_cast<Fault*>(fault_.get());
   void** p = pointers_.data();
   if (profiling_) seconds_.resize(plan.steps_.size(), 0);
   for (std::size_t s = 0; s < plan.steps_.size(); ++s) {
     const Plan::Compiled& c = plan.steps_[s];
     const auto start = profiling_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
-    c.step.run({p, p + c.in.size(), scratch});
-    if (profiling_) seconds_[s] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    c.step.run({p, p + c.in.size(), scratch, stream_.get(), fault, static_cast<std::int32_t>(s + 1)});
+    if (profiling_) {
+      if (plan.device() != nullptr) plan.device()->synchronise(stream_.get());
+      seconds_[s] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
     p += c.in.size() + c.out.size();
   }
 }
 
-const void* PlanRun::output_data(std::size_t i) const { return address(plan_->graph_.outputs().at(i)); }
+void PlanRun::execute() {
+  apply_thread_limit();
+  if (!resolved_) resolve();
+  if (plan_->device() != nullptr) execute_on_device();
+  else run_steps();
+}
+
+void PlanRun::execute_on_device() {
+  const Device& device = *plan_->device();
+  device.use();
+  for (std::size_t i = 0; i < bound_.size(); ++i) {
+    if (changed_[i] != 0) device.upload(device_inputs_[i].get(), bound_[i].raw(), bound_[i].bytes(), stream_.get());
+    changed_[i] = 0;
+  }
+  // The first time the steps run one by one: libraries load and set themselves up. A step on the host cannot be
+  // recorded.
+  if (executed_ && !replay_ && !profiling_ && plan_->fallbacks_.empty()) {
+    replay_ = device.record(stream_.get(), [this] { run_steps(); });
+  }
+  executed_ = true;
+  if (replay_ && !profiling_) replay_(stream_.get());
+  else run_steps();
+}
+
+void PlanRun::check_fault() const {
+  Fault fault{};
+  plan_->device()->download(&fault, fault_.get(), sizeof(fault), stream_.get());
+  if (fault.step == 0) return;
+  plan_->device()->zero(fault_.get(), sizeof(fault), stream_.get());
+  const Node& node = step_node(static_cast<std::size_t>(fault.step - 1));
+  fail("node ", node.name, ": ", node.op->name, ": index ", fault.value, " is out of range");
+}
 
 Tensor PlanRun::output(std::size_t i) const {
-  const Value& v = plan_->graph_.value(plan_->graph_.outputs().at(i));
-  Tensor t(v.dtype, v.dims);
-  std::memcpy(t.raw_mutable(), output_data(i), t.bytes());
+  const ValueId v = plan_->graph_.outputs().at(i);
+  Tensor t(plan_->graph_.value(v).dtype, plan_->graph_.value(v).dims);
+  if (const Device* device = plan_->device()) {
+    check_fault();
+    device->download(t.raw_mutable(), address(v), t.bytes(), stream_.get());
+  } else {
+    std::memcpy(t.raw_mutable(), address(v), t.bytes());
+  }
   return t;
+}
+
+void PlanRun::read_back(std::size_t input) const {
+  const Device* device = plan_->device();
+  // What was bound and not yet uploaded is newer.
+  if (device == nullptr || changed_.at(input) != 0) return;
+  check_fault();
+  Tensor t = bound_[input];
+  device->download(t.raw_mutable(), device_inputs_[input].get(), t.bytes(), stream_.get());
 }
 
 const Node& PlanRun::step_node(std::size_t i) const { return plan_->graph_.node(plan_->steps_.at(i).node); }

@@ -33,6 +33,10 @@ class Plan {
   [[nodiscard]] const Graph& graph() const { return graph_; }
   [[nodiscard]] std::size_t arena_bytes() const { return arena_bytes_; }  // activations and scratch of one run
   [[nodiscard]] std::size_t constant_bytes() const { return constant_bytes_; }
+  // Null: the host.
+  [[nodiscard]] const Device* device() const { return device_.get(); }
+  // Nodes that run on the host although the plan's device is another: "conv1 (Conv): conv_weight_grad".
+  [[nodiscard]] const std::vector<std::string>& fallbacks() const { return fallbacks_; }
 
  private:
   friend class PlanRun;
@@ -41,6 +45,7 @@ class Plan {
     std::vector<ValueId> in, out;  // kNoValue: absent or unread
     NodeId node = 0;
   };
+  void upload_constants();
 
   Graph graph_;
   BufferPlan buffers_;
@@ -48,6 +53,9 @@ class Plan {
   std::vector<Tensor> constants_;
   std::shared_ptr<PreparedConstants> prepared_;
   std::vector<std::shared_ptr<const void>> keep_;
+  std::shared_ptr<const Device> device_;
+  std::vector<std::shared_ptr<const void>> device_constants_;  // null where no step on the device reads it
+  std::vector<std::string> fallbacks_;
   std::size_t arena_bytes_ = 0, scratch_offset_ = 0, constant_bytes_ = 0;
 };
 
@@ -56,13 +64,15 @@ class PlanRun {
   explicit PlanRun(std::shared_ptr<const Plan> plan);
 
   // Binds the i-th graph input; dims must match, the dtype is converted if it differs. The tensor's memory is read in
-  // place. An input that an updating op writes (a state) must have the exact dtype and be owned by the caller.
+  // place, on a device by the next execute(). An input that an updating op writes (a state) must have the exact dtype
+  // and be owned by the caller, who calls read_back() before reading it.
   void bind(std::size_t input, const Tensor& tensor);
+  // On a device the work is only queued; what goes wrong there is thrown by the next output() or read_back().
   void execute();
   // A copy of the i-th graph output, after execute().
   [[nodiscard]] Tensor output(std::size_t i) const;
-  // The output's memory in the arena, valid until the next execute(); for reductions that need no copy.
-  [[nodiscard]] const void* output_data(std::size_t i) const;
+  // Copies a state from the device into the tensor that was bound; nothing to do on the host.
+  void read_back(std::size_t input) const;
   [[nodiscard]] const Plan& plan() const { return *plan_; }
   // Seconds spent in each step since the start, when profiling is on; same order as the plan's nodes.
   void set_profiling(bool on) { profiling_ = on; }
@@ -71,11 +81,21 @@ class PlanRun {
 
  private:
   void* address(ValueId v) const;
+  void resolve();
+  void run_steps();
+  void execute_on_device();
+  void check_fault() const;
 
   std::shared_ptr<const Plan> plan_;
   Tensor arena_;
   std::vector<Tensor> bound_;
   std::vector<void*> pointers_;
+  // On a device: the arena, a buffer for each input, whether it must be uploaded, and the recorded steps.
+  std::shared_ptr<void> stream_, device_arena_, fault_;
+  std::vector<std::shared_ptr<void>> device_inputs_;
+  std::vector<char> changed_;
+  std::function<void(Stream)> replay_;
+  bool executed_ = false;
   bool resolved_ = false, profiling_ = false;
   std::vector<double> seconds_;
 };

@@ -11,6 +11,7 @@ enum class ErrorKind {
   kBadInput,     // a wrong argument, file, shape, dtype, name: exit code 2
   kUnsupported,  // an operator, type or request that cannot be evaluated: exit code 3
   kNonFinite,    // a NaN or infinity where a number is needed: exit code 3
+  kOutOfMemory,  // the device has not enough memory: exit code 3
   kCancelled,    // the caller's progress callback asked to stop
   kInternal,     // our own bug
 };

@@ -1,6 +1,7 @@
 // Pooling over 1 to 3 spatial axes of [N, C, spatial...] (or [N, spatial..., C] with channels_last).
 //   max_pool       y, argmax: int64 flat index within the spatial plane of x, -1 where the window holds padding only
-//   max_pool_grad  dx[argmax] += dy; max_pool_pick is its transpose, y = x[argmax]
+//   max_pool_grad  dx[argmax] += dy; max_pool_pick is its transpose, y = x[argmax]. The window's attributes are a hint
+//                  that each argmax lies in its window
 //   avg_pool       mean over the window; attribute `divisor` > 0 divides by a fixed number instead (1: a sum)
 #include "engine/builder.h"
 #include "engine/ops/conv_window.h"
@@ -103,7 +104,8 @@ Attrs layout_only(const Attrs& a) {
 
 void grad_max_pool(GradCtx& c) {
   if (c.dy() == kNoValue) return;
-  Attrs attrs = layout_only(c.attrs);
+  // With the window, so that a kernel need look at those positions of dy alone whose window covers an element.
+  Attrs attrs = c.attrs;
   attrs.set("input_spatial", space_of(c.dims(0), c.attrs));
   c.set(0, c.b.op("max_pool_grad", {c.dy(), c.y(1)}, std::move(attrs)));
 }

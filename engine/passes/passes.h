@@ -4,6 +4,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "engine/backend.h"
 #include "engine/passes/rewrite.h"
 
 namespace onnxray {
@@ -61,5 +62,9 @@ struct Batched {
 // NHWC inside: float32 convolutions, pooling and what stands between them compute on channels-last data. A graph
 // without convolutions stays as it is. Run simplify() behind it: transposes that meet cancel there.
 [[nodiscard]] Graph channels_last(const Graph& g, const Evaluator& evaluate);
+
+// Marks float32 convolutions and matrix products with the attribute `mode` ("tf32", "bf16"; exact ones have none). What
+// depends on the inputs named in `cotangents` is the backward part. The last pass: others compare attributes.
+[[nodiscard]] Graph set_compute_mode(const Graph& g, ComputeMode mode, const std::vector<std::string>& cotangents);
 
 }  // namespace onnxray

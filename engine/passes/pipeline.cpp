@@ -13,7 +13,8 @@ Graph prepare_suffix(const Graph& g, const Evaluator& evaluate) {
   return clean(simplify(fold_batch_norm(g, evaluate), evaluate));
 }
 
-Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate) {
+Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluate,
+                const std::vector<std::string>& cotangents) {
   const auto has_kernel = [&](const Node& node) { return backend.find(node.op->name) != nullptr; };
   Graph lowered = clean(simplify(expand_composites(clean(g), has_kernel, evaluate), evaluate));
   // float64 is the reference: plain operations in the model's own layout.
@@ -24,7 +25,8 @@ Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluat
   if (!narrow) return lowered;
   lowered = clean(fuse_epilogues(lowered));
   if (backend.wants_channels_last) lowered = clean(simplify(channels_last(lowered, evaluate), evaluate));
-  return clean(fuse_elementwise(lowered));
+  lowered = clean(fuse_elementwise(lowered));
+  return backend.mode == ComputeMode::kExact ? lowered : set_compute_mode(lowered, backend.mode, cotangents);
 }
 
 }  // namespace onnxray
