@@ -17,6 +17,13 @@ struct OptionInfo {
   std::vector<std::string> choices = {};
 };
 
+// The option's flag without dashes, still in snake_case. Captum calls the rule on a path `method`; on the command line
+// --method chooses the attribution method.
+[[nodiscard]] inline std::string flag_name(const OptionInfo& info) {
+  const std::string name = info.name;
+  return name == "method" ? "quadrature" : name;
+}
+
 // What replaces the input where a method needs an absence: a number, "blur", or tensors by value name.
 struct Baselines {
   enum class Kind { kConstant, kBlur, kTensors } kind = Kind::kConstant;

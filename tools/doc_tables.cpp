@@ -66,7 +66,7 @@ class OptionRows final : public OptionVisitor {
 
  private:
   void row(const OptionInfo& i, const std::string& value) {
-    std::string flag = i.name, text = i.description, range;
+    std::string flag = flag_name(i), text = i.description, range;
     for (char& c : flag) c = c == '_' ? '-' : c;
     for (const std::string& choice : i.choices) range += (range.empty() ? "" : ", ") + choice;
     const double infinity = std::numeric_limits<double>::infinity();

@@ -49,7 +49,7 @@ class MethodOptionLines final : public OptionVisitor {
 
  private:
   void line(const OptionInfo& i, const std::string& value) {
-    std::string flag = i.name;
+    std::string flag = flag_name(i);
     for (char& c : flag) c = c == '_' ? '-' : c;
     out_ += "    --" + flag + "  " + i.description + " (default " + value + ")\n";
   }

@@ -75,13 +75,13 @@ class Setter final : public OptionVisitor {
     for (char& c : name) c = c == '_' ? '-' : c;
     return "--" + name;
   }
-  static std::string flag(const OptionInfo& i) { return dashed(i.name); }
+  static std::string flag(const OptionInfo& i) { return dashed(flag_name(i)); }
 
   std::vector<const std::string*> values(const OptionInfo& i) {
-    known_.insert(i.name);
+    known_.insert(flag_name(i));
     std::vector<const std::string*> out;
     for (const auto& [name, value] : args_.method_options) {
-      if (name == i.name) out.push_back(&value);
+      if (name == flag_name(i)) out.push_back(&value);
     }
     return out;
   }

@@ -200,6 +200,15 @@ TEST_F(Cli, AttributeSaysAllThatIsNeededToRepeatIt) {
   EXPECT_EQ(text_of(folder_ / "a/x.npy"), bytes);
 }
 
+TEST_F(Cli, TheQuadratureOfAPathIsAFlagOfItsOwn) {
+  const std::string ig = "attribute m.onnx -i x.npy --method integrated-gradients --target 2 --n-steps 3 -o a ";
+  const Result r = run(ig + "--quadrature riemann_left");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(result("a").at("options").at("method"), "riemann_left");
+  expect_refused(ig + "--quadrature simpson", 2, {"simpson", "riemann_left"});
+  EXPECT_NE(run("attribute --help").out.find("--quadrature"), std::string::npos);
+}
+
 TEST_F(Cli, SeveralScalarsAreOneArray) {
   ASSERT_EQ(
       run("attribute m.onnx -i x.npy --method saliency --abs false --to y:0 --to y:1-y:2 --from hid:den -o s").code, 0);
