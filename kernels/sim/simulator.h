@@ -7,7 +7,7 @@
 // Errors (ErrorKind::kInternal, "simulator: ..."): launch limits; threads of a block in different __syncthreads or one
 // gone before it; lanes of a warp in different collectives, or a lane outside its own mask; all threads waiting; exit
 // with pending asynchronous copies; misaligned or out-of-range asynchronous copies; writes into the red zones of shared
-// memory or of memory from allocate(); stack overflow.
+// memory or of memory from allocate().
 #pragma once
 #include <cstddef>
 #include <cstdint>
