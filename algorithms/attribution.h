@@ -14,6 +14,7 @@ namespace onnxray {
 
 struct Attribution {
   // By value name: [examples * scalars, one row's dims...] in float64, scalars innermost (one scalar: [examples, ...]).
+  // Class activation maps (MethodInfo::is_map): [examples * scalars, 1, positions of the layer...].
   NamedTensors attributions;
   std::vector<double> values;           // the scalar at the input, per example and scalar
   std::vector<double> baseline_values;  // the scalar at the baseline, where the method has one
@@ -50,6 +51,7 @@ struct MethodInfo {
   bool stochastic = false;
   bool completeness = false;    // claims sum(attributions) = F(x) - F(x')
   bool mixes_examples = false;  // an example's result depends on the others
+  bool is_map = false;          // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
   std::string from, to;         // what is supported
   std::unique_ptr<Method> (*make)() = nullptr;
   // For the documentation; each may be left out.

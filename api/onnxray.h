@@ -10,6 +10,8 @@
 #include <span>
 
 #include "algorithms/attribution.h"
+#include "algorithms/attribution/activation_cams.h"
+#include "algorithms/attribution/gradient_cams.h"
 #include "algorithms/attribution/gradient_methods.h"
 #include "algorithms/attribution/integrated_gradients.h"
 #include "algorithms/attribution/occlusion.h"

@@ -1,0 +1,51 @@
+// What the class activation maps share. A map is a weighted sum of a layer's channels,
+//   M(p) = sum over channels k of w_k A_k(p),
+// over the positions p of the layer; the methods differ in the weights. Results have the shape [rows, 1, positions...]
+// (the grid of a token layer as [rows, 1, h, w], its class tokens left out); without a layer in the request the last
+// value with positions is taken, and a notice names it (spatial_values.h).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "algorithms/attribution.h"
+#include "algorithms/attribution/spatial_values.h"
+#include "algorithms/row_program.h"
+
+namespace onnxray {
+
+// The options that every map has: fields `layout` and `token_grid` of its aggregate.
+void visit_layout(OptionVisitor& v, std::string& layout, std::vector<std::vector<std::int64_t>>& token_grid);
+inline OptionInfo relu_option() {
+  return {.name = "relu_attributions", .description = "negative values of the map become zero"};
+}
+
+// A request with its layers named and known.
+class CamLayers {
+ public:
+  // token_grid: none, one grid for all layers, or one for each.
+  CamLayers(const Model& model, const Request& request, std::string layout,
+            std::vector<std::vector<std::int64_t>> token_grid);
+
+  [[nodiscard]] const Request& request() const { return request_; }
+  // The layouts of session.from(); notices say which layer was taken and how tokens were read.
+  [[nodiscard]] std::vector<SpatialLayout> layouts(const Session& session, std::vector<std::string>& notices) const;
+
+ private:
+  SpatialValues values_;
+  Request request_;
+  std::string layout_;
+  std::vector<std::vector<std::int64_t>> token_grid_;
+  std::vector<std::string> notices_;
+};
+
+// [R, row...] -> [R, channels, positions], class tokens left out.
+[[nodiscard]] ValueId channels_and_positions(Builder& b, ValueId v, const SpatialLayout& layout);
+// The same of example e of [E, row...]: channels * positions numbers, channels outermost.
+[[nodiscard]] std::vector<double> channels_and_positions(const Tensor& rows, std::int64_t e,
+                                                         const SpatialLayout& layout);
+// [rows, channels, positions...]
+[[nodiscard]] Dims map_dims(std::int64_t rows, std::int64_t channels, const SpatialLayout& layout);
+// Identifies a layout in the key of a row program.
+[[nodiscard]] std::string key_of(const SpatialLayout& layout);
+
+}  // namespace onnxray
