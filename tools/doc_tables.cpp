@@ -3,9 +3,13 @@
 //   doc_tables                     prints every table
 //   doc_tables --check FILE...     fails if a table in a file is not what the registries say
 //   doc_tables --write FILE...     brings the tables in the files up to date
+//   doc_tables --check-pages DIR   fails if a method's page in a folder is not what the registry says
+//   doc_tables --write-pages DIR   writes one page per method, and removes pages of methods that are gone
 //
-// A table stands between the lines `<!-- generated: NAME -->` and `<!-- /generated -->`.
+// A table stands between the lines `<!-- generated: NAME -->` and `<!-- /generated -->`. A method's page shows the
+// picture DIR/../pictures/methods/NAME.png where there is one (scripts/make_docs_pictures.sh).
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -76,20 +80,64 @@ class OptionRows final : public OptionVisitor {
   }
 };
 
-std::string method_details() {
-  std::string s;
+// The list of docs/methods.md: every method with its page and its cost.
+std::string method_pages() {
+  std::string s = "| method | rows for each example | result |\n|---|---|---|\n";
   for (const MethodInfo& m : methods()) {
-    s += (s.empty() ? "### " : "\n### ") + m.title + ": `" + m.name + "`\n\n";
-    s += "`" + m.formula + "`\n\n";
-    s += m.paper + ". From: " + m.from + ". To: " + m.to + ". Baseline: " + yes_no(m.needs_baseline) +
-         ". Random: " + yes_no(m.stochastic) + ". Claims completeness: " + yes_no(m.completeness) +
-         ". Mixes examples: " + yes_no(m.mixes_examples) + ".\n\n";
-    OptionRows options;
-    m.make()->visit_options(options);
-    s += options.rows.empty() ? "No options.\n"
-                              : "| option | meaning | range | default |\n|---|---|---|---|\n" + options.rows;
+    s += "| [" + m.title + "](methods/" + m.name + ".md) | " + cell(m.cost) + " | " +
+         (m.is_map ? "a map over the layer's positions" : "in the shape of `from`") + " |\n";
   }
   return s;
+}
+
+// Every class of captum.attr that is covered, and how it is written here.
+std::string captum_table() {
+  std::map<std::string, std::string> spelling;
+  for (const MethodInfo& m : methods()) {
+    for (const CaptumClass& c : m.captum) {
+      std::string& text = spelling[c.name];
+      text += (text.empty() ? "`--method " : ", or `--method ") + m.name + "`";
+      if (!c.arguments.empty()) text += (c.arguments.starts_with("-") ? " `" + c.arguments + "`" : ", " + c.arguments);
+    }
+  }
+  std::string s = "| Captum | here |\n|---|---|\n";
+  for (const auto& [name, text] : spelling) s += "| `" + name + "` | " + cell(text) + " |\n";
+  return s;
+}
+
+std::string method_page(const MethodInfo& m, bool picture) {
+  std::string s = "<!-- generated from the registry: cmake --build build --target update_docs -->\n# " + m.title +
+                  ": `" + m.name + "`\n\n```\n" + m.formula + "\n```\n\n" + m.paper + "\n\n";
+  if (picture) {
+    s += "![" + m.title + " of a tank's score, over the picture](../pictures/methods/" + m.name + ".png)\n\n";
+  }
+  s += std::string("| | |\n|---|---|\n") + "| `--from` | " + cell(m.from) + " |\n| `--to`, `--target` | " + cell(m.to) +
+       " |\n| result | " +
+       (m.is_map ? "a map over the layer's positions, [rows, 1, positions...]" : "in the shape of the `from` value") +
+       " |\n";
+  if (!m.cost.empty()) s += "| rows for each example | " + cell(m.cost) + " |\n";
+  s += std::string("| needs a baseline | ") + yes_no(m.needs_baseline) + " |\n| random | " +
+       (m.stochastic ? "yes, repeatable by `--seed`" : "no") + " |\n| claims completeness | " +
+       (m.completeness ? "yes, `delta` says how far it holds" : "no") +
+       " |\n| an example's result depends on others | " + yes_no(m.mixes_examples) + " |\n\n";
+  OptionRows options;
+  m.make()->visit_options(options);
+  s += "## Options\n\n";
+  s += options.rows.empty() ? "None.\n" : "| option | meaning | range | default |\n|---|---|---|---|\n" + options.rows;
+  if (!m.captum.empty() || !m.differs_from_captum.empty()) s += "\n## Captum\n\n";
+  if (!m.captum.empty()) {
+    s += "| class | here |\n|---|---|\n";
+    for (const CaptumClass& c : m.captum) {
+      s += "| `" + c.name + "` | `--method " + m.name + "`";
+      if (!c.arguments.empty())
+        s += c.arguments.starts_with("-") ? " `" + cell(c.arguments) + "`" : ", " + cell(c.arguments);
+      s += " |\n";
+    }
+  }
+  if (!m.differs_from_captum.empty()) s += (m.captum.empty() ? "" : "\n") + m.differs_from_captum + "\n";
+  return s +
+         "\nRows, cuts and batches: [methods](../methods.md). Files and pictures: [the command "
+         "line](../command_line.md).\n";
 }
 
 struct OnnxOperator {
@@ -163,11 +211,10 @@ std::string counts() {
 }
 
 const std::map<std::string, std::function<std::string()>>& blocks() {
-  static const std::map<std::string, std::function<std::string()>> list = {{"counts", counts},
-                                                                           {"engine-ops", engine_ops_table},
-                                                                           {"method-details", method_details},
-                                                                           {"methods", methods_table},
-                                                                           {"operators", operators_table}};
+  static const std::map<std::string, std::function<std::string()>> list = {
+      {"counts", counts},         {"engine-ops", engine_ops_table},
+      {"captum", captum_table},   {"method-pages", method_pages},
+      {"methods", methods_table}, {"operators", operators_table}};
   return list;
 }
 
@@ -193,13 +240,53 @@ std::string refreshed(const std::string& file, const std::string& text) {
   return out;
 }
 
+std::string contents(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return in.good() ? std::string{std::istreambuf_iterator<char>(in), {}} : std::string();
+}
+
+// One page per method in `folder`, no others. Says which are not as they should be, and mends them if asked.
+std::string refresh_pages(const std::filesystem::path& folder, bool write) {
+  namespace fs = std::filesystem;
+  std::string stale;
+  std::map<std::string, std::string> pages;
+  for (const MethodInfo& m : methods()) {
+    pages[m.name + ".md"] = method_page(m, fs::exists(folder.parent_path() / "pictures/methods" / (m.name + ".png")));
+  }
+  if (write) fs::create_directories(folder);
+  if (fs::is_directory(folder)) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().extension() != ".md" || pages.contains(entry.path().filename().string())) continue;
+      stale += " " + entry.path().string();
+      if (write) fs::remove(entry.path());
+    }
+  }
+  for (const auto& [name, text] : pages) {
+    if (contents(folder / name) == text) continue;
+    stale += " " + (folder / name).string();
+    if (!write) continue;
+    std::ofstream out(folder / name, std::ios::binary);
+    out << text;
+    ONNXRAY_CHECK(out.flush().good(), "cannot write '", (folder / name).string(), "'");
+  }
+  return stale;
+}
+
 int run(const std::vector<std::string>& args) {
   if (args.empty()) {
     for (const auto& [name, make] : blocks()) std::cout << "<!-- generated: " << name << " -->\n" << make() << "\n";
     return 0;
   }
   const bool write = args[0] == "--write";
-  ONNXRAY_CHECK((write || args[0] == "--check") && args.size() > 1, "usage: doc_tables [--check|--write FILE...]");
+  if (args.size() == 2 && (args[0] == "--write-pages" || args[0] == "--check-pages")) {
+    const std::string stale = refresh_pages(args[1], args[0] == "--write-pages");
+    if (args[0] == "--write-pages" || stale.empty()) return 0;
+    std::cerr << "pages are out of date:" << stale << "\nto make them anew: doc_tables --write-pages " << args[1]
+              << "\n";
+    return 1;
+  }
+  ONNXRAY_CHECK((write || args[0] == "--check") && args.size() > 1,
+                "usage: doc_tables [--check|--write FILE...] | [--check-pages|--write-pages DIR]");
   std::string stale;
   for (std::size_t i = 1; i < args.size(); ++i) {
     std::ifstream in(args[i], std::ios::binary);

@@ -14,14 +14,6 @@ void visit_layout(OptionVisitor& v, std::string& layout, std::vector<std::vector
 
 namespace {
 
-Request with_layer(const SpatialValues& values, Request request, std::vector<std::string>& notices) {
-  if (!request.from.empty()) return request;
-  request.from = {values.last()};
-  notices.push_back("the map is of '" + request.from[0] +
-                    "', the last value with positions (another layer is named with --from)");
-  return request;
-}
-
 // A row's axes with channels first, then positions, then what has extent 1.
 std::vector<std::int64_t> axis_order(const SpatialLayout& l, std::size_t rank) {
   std::vector<std::int64_t> order{l.channel_axis};
@@ -36,10 +28,12 @@ std::vector<std::int64_t> axis_order(const SpatialLayout& l, std::size_t rank) {
 
 CamLayers::CamLayers(const Model& model, const Request& request, std::string layout,
                      std::vector<std::vector<std::int64_t>> token_grid)
-    : values_(model, request),
-      request_(with_layer(values_, request, notices_)),
-      layout_(std::move(layout)),
-      token_grid_(std::move(token_grid)) {
+    : values_(model, request), request_(request), layout_(std::move(layout)), token_grid_(std::move(token_grid)) {
+  if (request_.from.empty()) {
+    request_.from = {values_.last()};
+    notices_.push_back("the map is of '" + request_.from[0] +
+                       "', the last value with positions (another layer is named with --from)");
+  }
   ONNXRAY_CHECK(token_grid_.size() <= 1 || token_grid_.size() == request_.from.size(), "got ", token_grid_.size(),
                 " token grids for ", request_.from.size(), " layers");
 }

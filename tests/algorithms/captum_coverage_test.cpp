@@ -1,0 +1,91 @@
+// Every class of captum.attr but those for language models, and our spelling of it (MethodInfo::captum).
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "algorithms/attribution.h"
+
+namespace onnxray {
+namespace {
+
+const std::set<std::string>& classes_of_captum() {
+  static const std::set<std::string> names = {
+      // Primary.
+      "IntegratedGradients", "Saliency", "InputXGradient", "GradientShap", "DeepLift", "DeepLiftShap", "GuidedBackprop",
+      "Deconvolution", "GuidedGradCam", "LRP", "FeatureAblation", "FeaturePermutation", "Occlusion",
+      "ShapleyValueSampling", "ShapleyValues", "LimeBase", "Lime", "KernelShap",
+      // Layers.
+      "LayerActivation", "LayerGradientXActivation", "LayerGradCam", "InternalInfluence", "LayerConductance",
+      "LayerIntegratedGradients", "LayerDeepLift", "LayerDeepLiftShap", "LayerGradientShap", "LayerFeatureAblation",
+      "LayerFeaturePermutation", "LayerLRP",
+      // Neurons.
+      "NeuronGradient", "NeuronIntegratedGradients", "NeuronConductance", "NeuronDeepLift", "NeuronDeepLiftShap",
+      "NeuronGradientShap", "NeuronGuidedBackprop", "NeuronDeconvolution", "NeuronFeatureAblation",
+      // Wrappers.
+      "NoiseTunnel", "DataLoaderAttribution"};
+  return names;
+}
+
+// What no method covers yet. A class that a method names must not stand here.
+const std::set<std::string>& missing() {
+  static const std::set<std::string> names = {"GradientShap",
+                                              "DeepLift",
+                                              "DeepLiftShap",
+                                              "GuidedBackprop",
+                                              "Deconvolution",
+                                              "GuidedGradCam",
+                                              "LRP",
+                                              "FeatureAblation",
+                                              "FeaturePermutation",
+                                              "ShapleyValueSampling",
+                                              "ShapleyValues",
+                                              "LimeBase",
+                                              "Lime",
+                                              "KernelShap",
+                                              "LayerActivation",
+                                              "InternalInfluence",
+                                              "LayerConductance",
+                                              "LayerDeepLift",
+                                              "LayerDeepLiftShap",
+                                              "LayerGradientShap",
+                                              "LayerFeatureAblation",
+                                              "LayerFeaturePermutation",
+                                              "LayerLRP",
+                                              "NeuronConductance",
+                                              "NeuronDeepLift",
+                                              "NeuronDeepLiftShap",
+                                              "NeuronGradientShap",
+                                              "NeuronGuidedBackprop",
+                                              "NeuronDeconvolution",
+                                              "NeuronFeatureAblation",
+                                              "NoiseTunnel",
+                                              "DataLoaderAttribution"};
+  return names;
+}
+
+TEST(CaptumCoverage, EveryClassHasASpelling) {
+  EXPECT_EQ(classes_of_captum().size(), 18u + 12 + 9 + 2);
+  std::map<std::string, std::string> spelling;
+  for (const MethodInfo& m : methods()) {
+    for (const CaptumClass& c : m.captum) {
+      EXPECT_TRUE(classes_of_captum().contains(c.name)) << m.name << " names '" << c.name << "', no class of Captum";
+      std::string& text = spelling[c.name];
+      text += (text.empty() ? "" : ", or ") + m.name + (c.arguments.empty() ? "" : " " + c.arguments);
+      // A layer or a neuron is an argument, never another method.
+      const bool layer = c.name.starts_with("Layer"), neuron = c.name.starts_with("Neuron");
+      if (layer) EXPECT_NE(c.arguments.find("--from LAYER"), std::string::npos) << c.name;
+      if (neuron) EXPECT_NE(c.arguments.find("--to "), std::string::npos) << c.name;
+    }
+  }
+  for (const std::string& name : classes_of_captum()) {
+    const bool here = spelling.contains(name);
+    if (here) RecordProperty(name, spelling[name]);
+    EXPECT_NE(here, missing().contains(name))
+        << name << (here ? " is covered by " + spelling[name] + ": take it off the list" : " has no spelling");
+  }
+  for (const std::string& name : missing()) EXPECT_TRUE(classes_of_captum().contains(name)) << name;
+}
+
+}  // namespace
+}  // namespace onnxray
