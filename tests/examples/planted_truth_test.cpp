@@ -12,6 +12,7 @@
 #include "app/io/preprocess.h"
 #include "app/report/mask_shares.h"
 #include "tests/algorithms/support.h"
+#include "tests/source_dir.h"
 
 namespace onnxray {
 namespace {
@@ -220,7 +221,7 @@ TEST(PlantedTruth, GradientsFailWhereTheModelIsSaturated) {
 // --- The tank that is recognised by its sky (examples/tank) ---
 
 namespace fs = std::filesystem;
-const fs::path kTank = fs::path(ONNXRAY_SOURCE_DIR) / "examples" / "tank";
+const fs::path kTank = fs::path(testing::source_dir()) / "examples" / "tank";
 
 Tensor tank_picture(const Model& model, const std::string& name) {
   Dims dims;
