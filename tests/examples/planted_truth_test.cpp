@@ -253,16 +253,25 @@ TEST(PlantedTruth, TheBiasedModelIsSeenToLookAtTheSky) {
   struct Row {
     const char* name;
     std::map<std::string, std::string> options;
-    double biased_sky, diverse_vehicle;  // at least; the sky covers 45 % of the picture, the tank 6 %
+    double sky_of_biased, vehicle_of_diverse;  // at least; the tank covers 6 % of the picture
   };
+  // Cells of the maps are 8 pixels wide: much of what is on the tank's outline counts as ground.
   const std::vector<Row> rows = {
       {"integrated-gradients", {{"baselines", "blur"}}, 0.8, 0.6},
-      {"grad-cam", {{"relu_attributions", "true"}}, 0.7, 0.2},
+      {"grad-cam", {}, 0.75, 0.2},
+      {"grad-cam-plus-plus", {}, 0.75, 0.2},
+      {"hires-cam", {}, 0.75, 0.2},
+      {"layer-cam", {}, 0.75, 0.2},
+      {"xgrad-cam", {}, 0.75, 0.2},
+      {"score-cam", {}, 0.75, 0.2},
+      {"ablation-cam", {}, 0.75, 0.2},
   };
   for (const Row& r : rows) {
     SCOPED_TRACE(r.name);
-    EXPECT_GE(tank_share(biased, r.name, r.options, "sky"), r.biased_sky);
-    EXPECT_GE(tank_share(diverse, r.name, r.options, "vehicle"), r.diverse_vehicle);
+    EXPECT_GE(tank_share(biased, r.name, r.options, "sky"), r.sky_of_biased);
+    EXPECT_LE(tank_share(biased, r.name, r.options, "vehicle"), 0.05);
+    EXPECT_GE(tank_share(diverse, r.name, r.options, "vehicle"), r.vehicle_of_diverse);
+    EXPECT_LE(tank_share(diverse, r.name, r.options, "sky"), 0.1);
   }
 }
 
