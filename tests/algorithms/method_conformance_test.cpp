@@ -188,7 +188,9 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
         for (const auto& [name, t] : all.attributions) {
           EXPECT_EQ(t.dims()[0], kExamples);
           // Some maps keep only what is positive.
-          if (!info().is_map || !s.mixed) EXPECT_GT(testing::largest(t.to_doubles()), 0) << "nothing is attributed";
+          if (!info().is_map || !s.mixed) {
+            EXPECT_GT(testing::largest(t.to_doubles()), 0) << "nothing is attributed";
+          }
         }
         EXPECT_EQ(all.report.batched, !s.mixed);
         for (const std::int64_t chunk : {1, 2, 7}) {
