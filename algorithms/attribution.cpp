@@ -32,6 +32,7 @@ class RangeCheck final : public OptionVisitor {
     ONNXRAY_CHECK(!field.empty(), "option ", info.name, " is empty, expected a number, or one per value");
     for (const double v : field) range(info, v);
   }
+  void operator()(const OptionInfo&, FeatureMask&) override {}
   void operator()(const OptionInfo& info, Baselines& field) override {
     ONNXRAY_CHECK(std::isfinite(field.constant), "option ", info.name, " is not a finite number");
     for (const auto& [name, t] : field.tensors) {
@@ -84,7 +85,7 @@ void check_options(Method& method) {
 }
 
 Attribution run_by_rows(const Model& model, const Request& request,
-                        const std::function<Attribution(const Request&, const Split&)>& one) {
+                        const std::function<Attribution(const Request&, const Split&)>& one, bool any_dtype) {
   std::int64_t examples = 1;
   for (const ValueInfo& in : model.inputs()) {
     const auto it = request.inputs.find(in.name);
@@ -95,7 +96,7 @@ Attribution run_by_rows(const Model& model, const Request& request,
   bool batched = false;
   std::string why;
   try {
-    const Session probe(model, request, false);
+    const Session probe(model, request, false, any_dtype);
     batched = probe.batched();
   } catch (const Error& e) {
     // Shapes that depend on contents: the graph of one example does not serve another.

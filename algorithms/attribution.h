@@ -54,6 +54,7 @@ struct MethodInfo {
   bool is_map = false;          // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
   std::string from, to;         // what is supported
   std::unique_ptr<Method> (*make)() = nullptr;
+  bool zero_for_ignored = true;  // what the model ignores gets exactly 0
   // For the documentation; each may be left out.
   std::string cost;                 // rows pushed through the model per example, e.g. "n_steps + 2"
   std::vector<CaptumClass> captum;  // the classes of captum.attr that this method covers
@@ -70,8 +71,10 @@ template <class Options>
 [[nodiscard]] Attribution attribute(const Model& model, const Options& options, const Request& request);
 
 // Runs `one` on the whole request, or example by example when rows cannot be batched, and joins the results.
+// `any_dtype` as in Session.
 [[nodiscard]] Attribution run_by_rows(const Model& model, const Request& request,
-                                      const std::function<Attribution(const Request&, const Split&)>& one);
+                                      const std::function<Attribution(const Request&, const Split&)>& one,
+                                      bool any_dtype = false);
 // Throws kBadInput naming an option that is out of range.
 void check_options(Method& method);
 

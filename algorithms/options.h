@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/feature_mask.h"
 #include "engine/model.h"
 
 namespace onnxray {
@@ -44,6 +45,7 @@ class OptionVisitor {
                           std::vector<std::vector<std::int64_t>>& field) = 0;       // one list per value
   virtual void operator()(const OptionInfo& info, std::vector<double>& field) = 0;  // one for all values, or one each
   virtual void operator()(const OptionInfo& info, Baselines& field) = 0;
+  virtual void operator()(const OptionInfo& info, FeatureMask& field) = 0;
 };
 
 }  // namespace onnxray

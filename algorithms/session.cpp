@@ -196,7 +196,7 @@ Dims row_dims_of_value(const Model& model, const Request& request, const std::st
   return dims;
 }
 
-Session::Session(const Model& model, const Request& request, bool cut_at_from)
+Session::Session(const Model& model, const Request& request, bool cut_at_from, bool any_dtype)
     : model_(model), request_(request), precision_(request.compute.precision) {
   if (precision_ == Precision::kDeclared) precision_ = model.default_precision();
 
@@ -217,6 +217,9 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
     if (is_float(in.dtype)) float_inputs.push_back(in.name);
   }
   if (from.empty()) from = float_inputs;
+  if (from.empty() && any_dtype) {
+    for (const ValueInfo& in : model.inputs()) from.push_back(in.name);
+  }
   ONNXRAY_CHECK(!from.empty(),
                 "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
                 "the output of its embedding lookup");
@@ -235,7 +238,8 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from)
   for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
   for (const std::string& name : from) {
     const DType t = g.value(g.find(name)).dtype;
-    ONNXRAY_CHECK(is_float(t), "from '", name, "' is ", name_of(t), ": only float values can be attributed to");
+    ONNXRAY_CHECK(any_dtype || is_float(t), "from '", name, "' is ", name_of(t),
+                  ": only float values can be attributed to");
   }
   whole_ = prepare_forward(extract(g, {}, named), precision_, model.evaluator());
   const std::vector<ValueId> outs = whole_.outputs();

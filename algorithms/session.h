@@ -24,7 +24,9 @@ class Session {
  public:
   // vary: values that the method replaces (empty: all float inputs). from: values that are read (gradients).
   // `cut_at_from`: vary is `from` itself (integrated gradients, ablation of a layer).
-  Session(const Model& model, const Request& request, bool cut_at_from);
+  // `any_dtype`: integers and booleans may be attributed to as well, for methods without gradients; a model without
+  // float inputs then has all its inputs attributed to by default.
+  Session(const Model& model, const Request& request, bool cut_at_from, bool any_dtype = false);
 
   [[nodiscard]] std::int64_t examples() const { return examples_; }
   [[nodiscard]] bool batched() const { return batched_; }

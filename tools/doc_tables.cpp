@@ -66,6 +66,7 @@ class OptionRows final : public OptionVisitor {
     row(i, text);
   }
   void operator()(const OptionInfo& i, Baselines& f) override { row(i, f.text); }
+  void operator()(const OptionInfo& i, FeatureMask& f) override { row(i, f.text); }
   std::string rows;
 
  private:

@@ -46,6 +46,7 @@ class MethodOptionLines final : public OptionVisitor {
     line(i, text);
   }
   void operator()(const OptionInfo& i, Baselines& f) override { line(i, f.text); }
+  void operator()(const OptionInfo& i, FeatureMask& f) override { line(i, f.text); }
 
  private:
   void line(const OptionInfo& i, const std::string& value) {

@@ -20,11 +20,6 @@ std::string extension_of(const std::string& file) {
   return e;
 }
 
-bool is_image(const std::string& file) {
-  const std::string e = extension_of(file);
-  return e == ".png" || e == ".jpg" || e == ".jpeg";
-}
-
 Preprocess preprocess_for(const Model& model, const Arguments& args) {
   if (!args.preprocess.empty()) return preprocess_of(args.preprocess);
   const Sidecar sidecar = read_sidecar(model.metadata().path);
@@ -69,6 +64,11 @@ Tensor image_tensor(const Model& model, const Arguments& args, const ValueInfo& 
 }
 
 }  // namespace
+
+bool is_image(const std::string& file) {
+  const std::string e = extension_of(file);
+  return e == ".png" || e == ".jpg" || e == ".jpeg";
+}
 
 Tensor load_array(const std::string& file) {
   const std::string e = extension_of(file);

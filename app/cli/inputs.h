@@ -27,6 +27,9 @@ struct LoadedInputs {
 [[nodiscard]] Tensor load_tensor(const Model& model, const Arguments& args, const ValueInfo& input,
                                  const std::string& file);
 
+// By the file's ending: .png, .jpg, .jpeg.
+[[nodiscard]] bool is_image(const std::string& file);
+
 // A tensor from .npy, .pb, .csv or .json, as it is.
 [[nodiscard]] Tensor load_array(const std::string& file);
 

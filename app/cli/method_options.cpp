@@ -60,6 +60,23 @@ class Setter final : public OptionVisitor {
     }
   }
 
+  void operator()(const OptionInfo& i, FeatureMask& f) override {
+    const auto given = values(i);
+    if (given.empty()) return;
+    f = {};
+    f.text.clear();
+    for (const std::string* v : given) {
+      f.text += (f.text.empty() ? "" : " ") + *v;
+      if (const auto built_in = parse_feature_mask(*v); built_in && !std::filesystem::exists(*v)) {
+        ONNXRAY_CHECK(given.size() == 1, flag(i), " ", *v, " stands for all values: give it alone");
+        f = *built_in;
+      } else {
+        f.kind = FeatureMask::Kind::kTensors;
+        load_mask(i, *v, f);
+      }
+    }
+  }
+
   void finish(const std::string& method) const {
     for (const auto& [name, value] : args_.method_options) {
       if (known_.contains(name)) continue;
@@ -125,6 +142,39 @@ class Setter final : public OptionVisitor {
       }
     }
     f.tensors[name] = load_array(file);
+  }
+
+  // A picture's red channel holds region codes, [H, W].
+  static Tensor load_ids(const std::string& file) {
+    if (!is_image(file)) return load_array(file);
+    const Image image = read_image(file);
+    Tensor ids(DType::i64, {image.height, image.width});
+    const auto to = ids.mutable_data<std::int64_t>();
+    for (std::size_t at = 0; at < to.size(); ++at) {
+      const auto place = static_cast<int>(at);
+      to[at] = image.at(place % image.width, place / image.width)[0];
+    }
+    return ids;
+  }
+
+  void load_mask(const OptionInfo& i, const std::string& given, FeatureMask& f) {
+    // NAME=FILE for any attributed value; FILE alone where there is only one.
+    const std::size_t equals = given.find('=');
+    const bool named = equals != std::string::npos && !std::filesystem::exists(given);
+    const std::string file = named ? given.substr(equals + 1) : given;
+    ONNXRAY_CHECK(std::filesystem::exists(file), flag(i), " ", given,
+                  ": expected elements, axis:K, grid:N, slic:N, FILE or NAME=FILE; '", file, "' does not exist");
+    std::vector<std::string> candidates = args_.from;
+    for (const ValueInfo& in : model_.inputs()) {
+      if (args_.from.empty() && is_float(in.dtype)) candidates.push_back(in.name);
+    }
+    const bool no_floats = candidates.empty();
+    for (const ValueInfo& in : model_.inputs()) {
+      if (no_floats) candidates.push_back(in.name);
+    }
+    ONNXRAY_CHECK(named || candidates.size() == 1, flag(i), " ", given,
+                  ": several values are attributed to; say which, ", flag(i), " NAME=", given);
+    f.tensors[named ? given.substr(0, equals) : candidates[0]] = load_ids(file);
   }
 
   const Arguments& args_;

@@ -54,6 +54,7 @@ class ToJson final : public OptionVisitor {
   void operator()(const OptionInfo& i, std::vector<std::vector<std::int64_t>>& f) override { set(i, f); }
   void operator()(const OptionInfo& i, std::vector<double>& f) override { set(i, f); }
   void operator()(const OptionInfo& i, Baselines& f) override { set(i, f.text); }
+  void operator()(const OptionInfo& i, FeatureMask& f) override { set(i, f.text); }
   Json values = Json::object();
   Json descriptions = Json::array();
 

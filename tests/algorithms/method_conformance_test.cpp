@@ -107,8 +107,11 @@ class Small final : public OptionVisitor {
   void operator()(const OptionInfo&, bool&) override {}
   void operator()(const OptionInfo& info, std::int64_t& field) override {
     if (std::string(info.name) == "n_steps") field = 5;
+    if (std::string(info.name) == "n_samples") field = 6;
   }
-  void operator()(const OptionInfo&, double&) override {}
+  void operator()(const OptionInfo& info, double& field) override {
+    if (std::string(info.name) == "alpha") field = 1e-6;  // a stronger lasso leaves nothing of small models
+  }
   void operator()(const OptionInfo&, std::string&) override {}
   void operator()(const OptionInfo& info, std::vector<std::vector<std::int64_t>>& field) override {
     if (std::string(info.name) == "token_grid") return;
@@ -124,6 +127,7 @@ class Small final : public OptionVisitor {
     field.constant = 0.125;
     field.text = "0.125";
   }
+  void operator()(const OptionInfo&, FeatureMask& field) override { field = grid_mask(2); }
 
  private:
   const Subject& subject_;
@@ -252,6 +256,7 @@ TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
 // z reaches only another output, the last two columns of x nothing at all.
 TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
   if (info().is_map) GTEST_SKIP() << "channels are summed";
+  if (!info().zero_for_ignored) GTEST_SKIP() << "estimates that are 0 only on average, or not at all";
   testing::ModelBuilder m;
   m.input("x", {"N", 5}, DType::f64).input("z", {"N", 2}, DType::f64);
   m.output("y", {"N", 2}, DType::f64).output("other", {"N", 2}, DType::f64);
@@ -276,6 +281,7 @@ TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
     void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>& f) override { f = {{1}, {1}}; }
     void operator()(const OptionInfo&, std::vector<double>&) override {}
     void operator()(const OptionInfo&, Baselines& f) override { f.constant = 0.5; }
+    void operator()(const OptionInfo&, FeatureMask&) override {}
   } one;
   method->visit_options(one);
   for (const std::vector<std::string>& from : {std::vector<std::string>{"x", "z"}, std::vector<std::string>{}}) {

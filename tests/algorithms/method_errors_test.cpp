@@ -154,7 +154,7 @@ TEST(Errors, NameThePlaceWhatWasGotAndWhatIsExpected) {
     ig.baselines.tensors[name] = std::move(t);
     return ig;
   };
-  const std::vector<Wrong> cases = {
+  std::vector<Wrong> cases = {
       {"unknown layer", changed([](Request& r) { r.from = {"conv9"}; }), {"from 'conv9'", "no value of that name"}},
       {"unknown value to explain",
        changed([](Request& r) { r.to = {scalar_of("conv9", {0})}; }),
@@ -224,6 +224,37 @@ TEST(Errors, NameThePlaceWhatWasGotAndWhatIsExpected) {
        with(Occlusion{.sliding_window_shapes = {{2}}, .strides = {{1}, {1}}}),
        {"2 strides for 1 value"}},
   };
+  const auto mask = [](Tensor ids) {
+    FeatureMask m{.kind = FeatureMask::Kind::kTensors};
+    m.tensors["x"] = std::move(ids);
+    return m;
+  };
+  const std::vector<Wrong> of_perturbations = {
+      {"no samples", with(Lime{.n_samples = 0}), {"n_samples is 0"}},
+      {"no orders", with(ShapleyValueSampling{.n_samples = 0}), {"n_samples is 0"}},
+      {"one coalition", with(KernelShap{.n_samples = 1}), {"n_samples is 1", "2"}},
+      {"one design", with(SobolAttribution{.n_samples = 1}), {"n_samples is 1", "2"}},
+      {"one mask", with(HsicAttribution{.n_samples = 1}), {"n_samples is 1", "2"}},
+      {"a mask that shows everything", with(Rise{.probability = 1}), {"probability is 1"}},
+      {"unknown linear model", with(Lime{.interpretable_model = "tree"}), {"interpretable_model is 'tree'", "lasso"}},
+      {"feature mask of a wrong shape",
+       with(FeatureAblation{.feature_mask = mask(Tensor::zeros(DType::i64, {5}))}),
+       {"feature mask for 'x'", "[5]", "[4]"}},
+      {"feature mask of fractions",
+       with(KernelShap{.feature_mask = mask(Tensor::full(DType::f64, {4}, 0.5))}),
+       {"feature mask for 'x' holds 0.5", "integer"}},
+      {"an axis that is not there",
+       with(Lime{.feature_mask = {.kind = FeatureMask::Kind::kAxis, .number = 1}}),
+       {"axis:1", "'x'", "[4]"}},
+      {"one example to permute",
+       [] {
+         Request one = good();
+         one.inputs["x"] = one.inputs["x"].rows(0, 1);
+         (void)attribute(linear(), FeaturePermutation{}, one);
+       },
+       {"got 1 example", "at least 2"}},
+  };
+  cases.insert(cases.end(), of_perturbations.begin(), of_perturbations.end());
   for (const Wrong& c : cases) {
     const auto e = thrown_by(c.run);
     EXPECT_EQ(e.kind, c.kind) << c.what << ": " << e.text;
