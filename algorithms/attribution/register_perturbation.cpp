@@ -49,10 +49,13 @@ void add_perturbation_methods(std::vector<MethodInfo>& list) {
                   .cost = "features + 1",
                   .captum = {{"FeatureAblation", ""},
                              {"LayerFeatureAblation", "--from LAYER"},
-                             {"NeuronFeatureAblation", "--to LAYER:INDEX"}},
+                             {"NeuronFeatureAblation", "--to LAYER:INDEX"},
+                             {"DataLoaderAttribution", "-i of the whole data set"}},
                   .differs_from_captum =
                       "What lies before --from runs once per example instead of once per feature. A scalar of a whole "
-                      "batch is explained by a model whose batch is one row."});
+                      "batch is explained by a model whose batch is one row. A data set is attributed example by "
+                      "example (DataLoaderAttribution's "
+                      "default), not against a metric of all its outputs."});
   list.push_back({.name = "feature-permutation",
                   .title = "Feature Permutation",
                   .paper = "Breiman, Random Forests, 2001",

@@ -32,7 +32,6 @@ const std::set<std::string>& missing() {
   static const std::set<std::string> names = {"Saliency",
                                               "InputXGradient",
                                               "IntegratedGradients",
-                                              "Occlusion",
                                               "LayerGradientXActivation",
                                               "LayerIntegratedGradients",
                                               "NeuronGradient",
@@ -44,21 +43,12 @@ const std::set<std::string>& missing() {
                                               "Deconvolution",
                                               "GuidedGradCam",
                                               "LRP",
-                                              "FeatureAblation",
-                                              "FeaturePermutation",
-                                              "ShapleyValueSampling",
-                                              "ShapleyValues",
-                                              "LimeBase",
-                                              "Lime",
-                                              "KernelShap",
                                               "LayerActivation",
                                               "InternalInfluence",
                                               "LayerConductance",
                                               "LayerDeepLift",
                                               "LayerDeepLiftShap",
                                               "LayerGradientShap",
-                                              "LayerFeatureAblation",
-                                              "LayerFeaturePermutation",
                                               "LayerLRP",
                                               "NeuronConductance",
                                               "NeuronDeepLift",
@@ -66,9 +56,7 @@ const std::set<std::string>& missing() {
                                               "NeuronGradientShap",
                                               "NeuronGuidedBackprop",
                                               "NeuronDeconvolution",
-                                              "NeuronFeatureAblation",
-                                              "NoiseTunnel",
-                                              "DataLoaderAttribution"};
+                                              "NoiseTunnel"};
   return names;
 }
 

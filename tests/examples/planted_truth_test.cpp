@@ -51,6 +51,9 @@ class Set final : public OptionVisitor {
       f.kind = Baselines::Kind::kBlur;
     }
   }
+  void operator()(const OptionInfo& i, FeatureMask& f) override {
+    if (const auto* v = take(i)) f = parse_feature_mask(*v).value();
+  }
   [[nodiscard]] bool all_taken() const { return values_.empty(); }
 
  private:
