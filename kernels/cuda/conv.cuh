@@ -431,6 +431,9 @@ ConvPlan plan_without_tile(const ConvShape& shape, Precision precision) {
   plan.out_elements = static_cast<std::size_t>(shape.batch * (shape.backward ? x : y));
   plan.images_per_launch = std::min<std::int64_t>(shape.batch, ((1ll << 31) - 1) / most);
   if (!shape.channels_last) return plan;
+  long long planes = shape.groups;  // of the grid: classes and groups
+  for (const ConvAxis& a : shape.axis) planes *= class_count(a, shape.backward);
+  if (planes > 65535) return plan;
   plan.kernel = is_depthwise(shape) ? ConvKernel::kDepthwise : ConvKernel::kTensorCore;
   return plan;
 }

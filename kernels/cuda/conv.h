@@ -25,7 +25,7 @@ struct ConvShape {
 };
 
 enum class ConvKernel {
-  kGeneral,     // any layout, plain multiply-adds, weights as they are
+  kGeneral,     // anything, plain multiply-adds, weights as they are
   kTensorCore,  // channels last, float32
   kDepthwise,   // channels last, one channel per group, float32
 };

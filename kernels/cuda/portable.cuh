@@ -19,7 +19,9 @@
 #include "kernels/cuda/epilogue.h"
 
 #ifdef ONNXRAY_SIMULATE
+#include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "kernels/sim/device.h"
 #include "kernels/sim/simulator.h"
@@ -217,10 +219,21 @@ ONNXRAY_SIM_UNCHECKED void exchange_mma(void* const* operands, unsigned lanes) {
       }
     }
   }
-  for (int i = 0; i < kRows; ++i) {
-    for (int k = 0; k < kDepth; ++k) {
-      const float x = a[i][k];
-      for (int j = 0; j < kCols; ++j) c[i][j] += x * b[k][j];
+  if (sim::options().truncate_sums) {
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kCols; ++j) {
+        double sum = c[i][j];
+        for (int k = 0; k < kDepth; ++k) sum += static_cast<double>(a[i][k]) * b[k][j];
+        c[i][j] = static_cast<float>(sum);
+        if (std::abs(static_cast<double>(c[i][j])) > std::abs(sum)) c[i][j] = std::nextafter(c[i][j], 0.0f);
+      }
+    }
+  } else {
+    for (int i = 0; i < kRows; ++i) {
+      for (int k = 0; k < kDepth; ++k) {
+        const float x = a[i][k];
+        for (int j = 0; j < kCols; ++j) c[i][j] += x * b[k][j];
+      }
     }
   }
   for (int lane = 0; lane < 32; ++lane) {
@@ -274,6 +287,15 @@ struct LdmatrixOperand {
 };
 ONNXRAY_SIM_UNCHECKED inline void exchange_ldmatrix(void* const* operands, unsigned lanes) {
   if (lanes != kFullMask) sim::trap("ldmatrix needs all 32 lanes");
+  // Eight lines of 16 bytes at a time: one pass where they lie in different groups of four banks.
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    int lines[8] = {}, most = 1;
+    for (int i = 0; i < 8; ++i) {
+      const auto* row = static_cast<const LdmatrixOperand*>(operands[8 * matrix + i])->row;
+      most = std::max(most, ++lines[reinterpret_cast<std::uintptr_t>(row) / 16 % 8]);
+    }
+    sim::count_bank_conflicts(static_cast<std::uint64_t>(most - 1));
+  }
   for (int lane = 0; lane < 32; ++lane) {
     auto* mine = static_cast<LdmatrixOperand*>(operands[lane]);
     for (int matrix = 0; matrix < 4; ++matrix) {

@@ -98,7 +98,7 @@ class Block {
   [[nodiscard]] unsigned lane() const { return current_ % kWarp; }
   [[noreturn]] void stop(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-  std::uint64_t barriers = 0, collectives = 0, multiply_adds = 0, async_copy_bytes = 0;
+  std::uint64_t barriers = 0, collectives = 0, multiply_adds = 0, bank_conflicts = 0, async_copy_bytes = 0;
 
  private:
   static void entry();

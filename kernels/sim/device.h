@@ -42,6 +42,7 @@ void collective(const char* name, unsigned mask, void* operand, Exchange exchang
 unsigned lane();
 void fence();
 void count_multiply_adds(std::uint64_t count);
+void count_bank_conflicts(std::uint64_t count);
 [[noreturn]] void trap(const char* what);
 
 // cp.async of 4, 8 or 16 bytes, of which the first `valid` are read and the others become zero.

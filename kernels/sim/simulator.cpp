@@ -24,7 +24,8 @@ namespace onnxray::sim {
 namespace {
 
 struct AtomicCounters {
-  std::atomic<std::uint64_t> launches{0}, blocks{0}, barriers{0}, collectives{0}, multiply_adds{0}, async_copy_bytes{0};
+  std::atomic<std::uint64_t> launches{0}, blocks{0}, barriers{0}, collectives{0}, multiply_adds{0}, bank_conflicts{0},
+      async_copy_bytes{0};
 };
 AtomicCounters total;
 
@@ -45,7 +46,7 @@ struct Queue {
 
   void work() {
     Block& runner = block_of_this_os_thread();
-    runner.barriers = runner.collectives = runner.multiply_adds = runner.async_copy_bytes = 0;
+    runner.barriers = runner.collectives = runner.multiply_adds = runner.bank_conflicts = runner.async_copy_bytes = 0;
     const Options& with = options();
     for (std::uint64_t i; !failed && (i = next++) < blocks;) {
       if (with.schedule == Schedule::kDescending) i = blocks - 1 - i;
@@ -60,6 +61,7 @@ struct Queue {
     total.barriers += runner.barriers;
     total.collectives += runner.collectives;
     total.multiply_adds += runner.multiply_adds;
+    total.bank_conflicts += runner.bank_conflicts;
     total.async_copy_bytes += runner.async_copy_bytes;
   }
 };
@@ -147,11 +149,20 @@ Options& options() {
 }
 
 Counters counters() {
-  return {total.launches, total.blocks, total.barriers, total.collectives, total.multiply_adds, total.async_copy_bytes};
+  Counters c;
+  c.launches = total.launches;
+  c.blocks = total.blocks;
+  c.barriers = total.barriers;
+  c.collectives = total.collectives;
+  c.bank_conflicts = total.bank_conflicts;
+  c.multiply_adds = total.multiply_adds;
+  c.async_copy_bytes = total.async_copy_bytes;
+  return c;
 }
 
 void reset_counters() {
-  total.launches = total.blocks = total.barriers = total.collectives = total.multiply_adds = total.async_copy_bytes = 0;
+  total.launches = total.blocks = total.barriers = total.collectives = 0;
+  total.bank_conflicts = total.multiply_adds = total.async_copy_bytes = 0;
 }
 
 void run(Dim3 grid, Dim3 block, std::size_t shared_bytes, Body body, const void* closure) {
@@ -200,6 +211,7 @@ void fence() {
   acquire(&tag);
 }
 void count_multiply_adds(std::uint64_t count) { running_block().multiply_adds += count; }
+void count_bank_conflicts(std::uint64_t count) { running_block().bank_conflicts += count; }
 void trap(const char* what) { running_block().stop("%s", what); }
 void copy_async(void* shared, const void* global, unsigned bytes, unsigned valid) {
   running_block().copy_async(shared, global, bytes, valid);

@@ -36,6 +36,7 @@ struct Options {
   Schedule schedule = Schedule::kAscending;
   std::uint64_t seed = 1;
   AsyncCopy async_copy = AsyncCopy::kLate;
+  bool truncate_sums = false;  // tensor cores truncate after each instruction, as real ones do; otherwise they round
   int os_threads = 0;  // blocks at a time; 0: as many as the machine has processors, 1 under the thread sanitizer
 
   // ONNXRAY_SIM_SCHEDULE=ascending|descending|random|warp-skew, ONNXRAY_SIM_SEED=n, ONNXRAY_SIM_ASYNC=late|early,
@@ -49,7 +50,8 @@ Options& options();
 // What the launches since reset_counters() did, for tests of cost models.
 struct Counters {
   std::uint64_t launches = 0, blocks = 0, barriers = 0, collectives = 0;
-  std::uint64_t multiply_adds = 0;  // of the tensor-core wrappers
+  std::uint64_t bank_conflicts = 0;  // of ldmatrix: further passes because lines met in a bank
+  std::uint64_t multiply_adds = 0;   // of the tensor-core wrappers
   std::uint64_t async_copy_bytes = 0;
 };
 Counters counters();

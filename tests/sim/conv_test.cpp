@@ -309,6 +309,44 @@ TEST(Conv, SameBitsUnderEverySchedule) {
   }
 }
 
+// Tensor cores truncate as they add. Over a long sum of positive numbers that would cost plain 3xTF32 two more digits
+// than float32 has; with slices summed apart and added by the rounding adder it does not.
+TEST(Conv, ExactWhereTensorCoresTruncate) {
+  sim_test::sim::Options options;
+  options.truncate_sums = true;
+  const With with(options);
+  ConvShape s = shape(1, 1, 512, 16, axis(3, 3, 1, 1, 1), axis(3, 3, 1, 1, 1));
+  Problem p = problem(s, false);
+  for (float& v : p.in) v = std::abs(v);
+  for (float& v : p.w) v = std::abs(v);
+  p.plain.assign(p.plain.size(), 0);
+  for_each_product(
+      s, [&](std::size_t x, std::size_t w, std::size_t y) { p.plain[y] += static_cast<double>(p.in[x]) * p.w[w]; });
+  const auto got = run(plan_conv_with(s, Precision::kExact, ConvTile::kMedium, 1), p, false);
+  const auto fast = run(plan_conv_with(s, Precision::kTf32, ConvTile::kMedium, 1), p, false);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_LE(std::abs(got[i] - p.plain[i]), 1.5e-6 * p.plain[i]);
+    EXPECT_LE(std::abs(fast[i] - p.plain[i]), 1e-3 * p.plain[i]);
+  }
+}
+
+TEST(Conv, FragmentsMeetNoBankTwice) {
+  const Problem p = problem(cases()[1].shape, false);
+  sim_test::sim::reset_counters();
+  for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+    run(plan_conv_with(p.shape, Precision::kTf32, tile, 1), p, false);
+  }
+  EXPECT_GT(sim_test::sim::counters().collectives, 0u);
+  EXPECT_EQ(sim_test::sim::counters().bank_conflicts, 0u);
+}
+
+// More residue classes and groups than a grid has planes.
+TEST(Conv, TooManyClassesForAGrid) {
+  ConvShape s = shape(1, 4, 1, 2, axis(160, 160, 160), axis(160, 160, 160));
+  s.backward = true;
+  EXPECT_EQ(plan_conv(s, Precision::kExact, 132).kernel, ConvKernel::kGeneral);
+}
+
 // Convolutions compute what the plan says, no more: multiply-adds are those of whole tiles.
 TEST(Conv, MultiplyAddsOfAStridedBackwardPass) {
   ConvShape s = shape(1, 1, 64, 64, axis(16, 3, 2, 1, 1), axis(16, 3, 2, 1, 1));

@@ -265,6 +265,22 @@ TEST(Simulator, TensorCoreTile) {
   }
 }
 
+ONNXRAY_KERNEL(void) strided_lines(float* y, int line) {
+  ONNXRAY_SHARED(float, tile);
+  std::uint32_t r[4];
+  onnxray::cuda::load_matrix_x4(r, tile + static_cast<int>(threadIdx.x) * line);
+  y[threadIdx.x] = __uint_as_float(r[0]);
+}
+
+TEST(Simulator, CountsBankConflicts) {
+  const Buffer<float> y(32);
+  for (const auto& [line, conflicts] : {std::pair{36, 0u}, std::pair{40, 4u}, std::pair{32, 28u}}) {
+    onnxray::sim::reset_counters();
+    launch(strided_lines, Dim3{}, Dim3{32}, 32 * 40 * sizeof(float), nullptr, y.get(), line);
+    EXPECT_EQ(onnxray::sim::counters().bank_conflicts, conflicts) << line;
+  }
+}
+
 TEST(Simulator, NumberFormats) {
   using onnxray::cuda::bf16_high;
   using onnxray::cuda::bf16_low;
