@@ -21,6 +21,7 @@ import report  # noqa: E402
 RESNET_LAST_STAGE = "/body/body.12/relu3/Relu_output_0"
 BERT_LAYERS = ["/blocks.%d/norm2/LayerNormalization_output_0" % i for i in range(12)]
 IG = ["--method", "integrated-gradients", "--n-steps", "50"]
+OCCLUSION = ["--method", "occlusion", "--sliding-window-shapes", "3,15,15", "--strides", "3,8,8"]
 
 # name: (net, our arguments, [(peer label, peer script and its arguments)])
 BENCHES = {
@@ -39,7 +40,12 @@ BENCHES = {
     "kernel_shap_resnet50_512": ("resnet50", ["--method", "kernel-shap", "--n-samples", "512", "--feature-mask", "grid:8"],
                                  [(s, ["captum_methods.py", "kernel_shap", "--settings", s]) for s in
                                   ("best:8", "best:16")]),
+    "occlusion_resnet50": ("resnet50", OCCLUSION, [(s, ["captum_methods.py", "occlusion_resnet50", "--settings", s])
+                                                   for s in ("best:8", "best:16")]),
+    "occlusion_vgg19": ("vgg19", OCCLUSION, [(s, ["captum_methods.py", "occlusion_vgg19", "--settings", s])
+                                             for s in ("best:4", "best:8")]),
 }
+
 
 def run(command, threads):
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))

@@ -6,7 +6,10 @@ WORKLOAD, on the nets of nets.py (float32, frozen weights, channels_last where t
   layer_ig      layer integrated gradients of ResNet-50 at the input of its last stage, 50 steps
   conductance   conductance of each of the 12 layers of a BERT-base-sized encoder, S = 128, 10 steps: one call per layer
   kernel_shap   Kernel SHAP of ResNet-50, 64 square segments, 512 samples
-Settings: best:B gives internal_batch_size (layer_ig) or perturbations_per_eval (kernel_shap) B; `default` leaves both.
+  occlusion_resnet50, occlusion_vgg19
+                windows of 15 x 15 at stride 8: 784 of them
+Settings: best:B gives internal_batch_size (layer_ig, conductance) or perturbations_per_eval (kernel_shap, occlusion_*) B;
+`default` leaves both.
 Times are wall seconds of the whole workload. Run with: torch 2.13.0 (CPU), captum 0.9.0, scikit-learn, numpy 2.4.
 """
 import argparse
@@ -53,9 +56,29 @@ def kernel_shap(batch):
     return 512, call
 
 
+def occlusion(name, batch):
+    from captum.attr import Occlusion
+    net, x = convolutional(name)
+    method = Occlusion(net)
+
+    def call():
+        with torch.no_grad():
+            return method.attribute(x, target=281, sliding_window_shapes=(3, 15, 15), strides=(3, 8, 8),
+                                    perturbations_per_eval=batch or 1)
+    return 784, call
+
+
+def occlusion_resnet50(batch):
+    return occlusion("resnet50", batch)
+
+
+def occlusion_vgg19(batch):
+    return occlusion("vgg19", batch)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("workload", choices=["layer_ig", "conductance", "kernel_shap"])
+    parser.add_argument("workload", choices=["layer_ig", "conductance", "kernel_shap", "occlusion_resnet50", "occlusion_vgg19"])
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--settings", default="best:8")
