@@ -4,6 +4,7 @@
 #include <list>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace onnxray {
 
@@ -28,7 +29,6 @@ struct Model::State {
   struct CachedPlan {
     std::string key;
     std::shared_ptr<const Plan> plan;
-    std::size_t bytes = 0;
   };
   static constexpr std::size_t kPlanBytes = std::size_t{1} << 30;  // arenas are per run; this bounds prepared weights
   static constexpr std::size_t kMaxPlans = 16, kMaxGraphs = 8;
@@ -114,10 +114,15 @@ std::shared_ptr<const Plan> Model::plan(const std::string& key, const std::funct
   }
   std::shared_ptr<const Plan> made = Plan::compile(make(), *state_->backend, state_->prepared);
   std::lock_guard<std::mutex> lock(state_->mutex);
-  state_->plans.push_front({key, made, made->constant_bytes()});
+  state_->plans.push_front({key, made});
   std::size_t bytes = 0, count = 0;
+  std::unordered_set<const void*> counted;  // plans share weights
   for (auto it = state_->plans.begin(); it != state_->plans.end();) {
-    bytes += it->bytes;
+    const Graph& g = it->plan->graph();
+    for (std::size_t v = 0; v < g.value_count(); ++v) {
+      const Tensor& t = g.value(static_cast<ValueId>(v)).constant;
+      if (t.defined() && counted.insert(t.raw()).second) bytes += t.bytes();
+    }
     ++count;
     it = count > 1 && (bytes > State::kPlanBytes || count > State::kMaxPlans) ? state_->plans.erase(it) : std::next(it);
   }

@@ -108,6 +108,10 @@ using ExpandFn = std::vector<ValueId> (*)(Builder&, const Node&, std::span<const
 // the op cannot take it. See passes/channels_last.h.
 struct ChannelsLastCtx;
 using ChannelsLastFn = bool (*)(ChannelsLastCtx&);
+// Which rectangle of the inputs a rectangle of output 0 reads, and the node that computes it from that alone; false if
+// the op cannot say. See passes/window.h.
+struct WindowCtx;
+using WindowFn = bool (*)(WindowCtx&);
 
 struct OpDef {
   std::string name;
@@ -116,6 +120,7 @@ struct OpDef {
   RowsFn rows = nullptr;      // null: any input that carries rows makes the outputs mixed
   ExpandFn expand = nullptr;  // set for composites
   ChannelsLastFn channels_last = nullptr;
+  WindowFn window = nullptr;  // elementwise ops need none
   OpTraits traits;
 };
 

@@ -7,6 +7,7 @@
 #include "algorithms/session.h"
 #include "app/report/result_json.h"
 #include "engine/op.h"
+#include "engine/work.h"
 
 namespace onnxray::app {
 
@@ -20,17 +21,7 @@ ModelSummary summarize(const Graph& g) {
       const Tensor& t = g.value(v).constant;
       if (is_float(t.dtype()) && counted.insert(t.raw()).second) s.parameters += t.size();
     }
-    const std::int64_t out = count_of(g.value(node.outputs[0]).dims);
-    if (node.op->name == "conv") {
-      const Dims& w = g.value(node.inputs[1]).dims;
-      s.multiply_adds += out * product(w, 1, w.size());
-    } else if (node.op->name == "conv_input_grad") {
-      const Dims& w = g.value(node.inputs[1]).dims;
-      s.multiply_adds += count_of(g.value(node.inputs[0]).dims) * product(w, 1, w.size());
-    } else if (node.op->name == "matmul") {
-      const Dims& a = g.value(node.inputs[0]).dims;
-      s.multiply_adds += out * (node.attrs.integer("trans_a", 0) != 0 ? a[a.size() - 2] : a.back());
-    }
+    s.multiply_adds += multiply_adds(g, node);
   }
   std::vector<std::pair<ValueId, std::string>> named;
   for (const auto& [name, v] : g.names()) {

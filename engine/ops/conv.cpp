@@ -9,6 +9,7 @@
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
 #include "engine/passes/channels_last.h"
+#include "engine/passes/window.h"
 
 namespace onnxray {
 namespace {
@@ -203,6 +204,7 @@ void register_conv_ops(OpRegistry& r) {
          .grad = grad_conv,
          .rows = rows_conv,
          .channels_last = channels_last_window,
+         .window = window_conv,
          .traits = {.linear = true}});
   r.add({.name = "conv_input_grad",
          .infer = infer_conv_input_grad,

@@ -16,5 +16,6 @@ void register_index_ops(OpRegistry& r);     // gather, scatter, top-k, one-hot, 
 void register_sequence_ops(OpRegistry& r);  // split
 void register_random_ops(OpRegistry& r);    // random_uniform, random_normal
 void register_row_ops(OpRegistry& r);       // rows of a batch: gather_rows, scatter_rows, fold_rows, repeat_rows
+void register_patch_ops(OpRegistry& r);     // rectangles per row: crop_at, paste_at
 
 }  // namespace onnxray

@@ -5,6 +5,7 @@
 #include "engine/ops/families.h"
 #include "engine/ops/layout.h"
 #include "engine/passes/channels_last.h"
+#include "engine/passes/window.h"
 
 namespace onnxray {
 namespace {
@@ -184,6 +185,7 @@ void register_layout_ops(OpRegistry& r) {
          .grad = grad_transpose,
          .rows = rows_transpose,
          .channels_last = channels_last_transpose,
+         .window = window_transpose,
          .traits = {.linear = true, .moves = true, .outer_rows = true}});
   // Autodiff sums the cotangent back to the input's shape.
   r.add({.name = "expand",
@@ -197,6 +199,7 @@ void register_layout_ops(OpRegistry& r) {
          .grad = grad_concat,
          .rows = rows_concat,
          .channels_last = channels_last_axis,
+         .window = window_concat,
          .traits = {.linear = true, .moves = true}});
   register_cut_ops(r);
 }

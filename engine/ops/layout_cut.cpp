@@ -2,6 +2,7 @@
 #include "engine/builder.h"
 #include "engine/ops/layout.h"
 #include "engine/passes/channels_last.h"
+#include "engine/passes/window.h"
 
 namespace onnxray {
 namespace {
@@ -124,6 +125,7 @@ void register_cut_ops(OpRegistry& r) {
          .grad = grad_pad,
          .rows = rows_pad,
          .channels_last = channels_last_lists,
+         .window = window_pad,
          .traits = {.linear = true, .moves = true}});
 }
 

@@ -7,6 +7,7 @@
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
 #include "engine/passes/channels_last.h"
+#include "engine/passes/window.h"
 
 namespace onnxray {
 namespace {
@@ -149,6 +150,7 @@ void register_pool_ops(OpRegistry& r) {
          .grad = grad_max_pool,
          .rows = rows_pool,
          .channels_last = channels_last_window,
+         .window = window_max_pool,
          .traits = {.moves = true}});
   r.add({.name = "max_pool_grad",
          .infer = infer_max_pool_grad,
@@ -167,6 +169,7 @@ void register_pool_ops(OpRegistry& r) {
          .grad = grad_avg_pool,
          .rows = rows_pool,
          .channels_last = channels_last_window,
+         .window = window_avg_pool,
          .traits = {.linear = true}});
   r.add({.name = "avg_pool_grad",
          .infer = infer_avg_pool_grad,

@@ -17,6 +17,7 @@ const OpRegistry& ops() {
     register_sequence_ops(r);
     register_row_ops(r);
     register_random_ops(r);
+    register_patch_ops(r);
     return r;
   }();
   return registry;

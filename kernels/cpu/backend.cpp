@@ -18,6 +18,7 @@ const Backend& cpu_backend() {
     cpu::register_sequence(b);
     cpu::register_rows(b);
     cpu::register_random(b);
+    cpu::register_patch(b);
     return b;
   }();
   return backend;

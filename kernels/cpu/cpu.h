@@ -21,6 +21,7 @@ void register_index(Backend& b);
 void register_sequence(Backend& b);
 void register_rows(Backend& b);
 void register_random(Backend& b);
+void register_patch(Backend& b);
 
 // Elements a parallel_for piece should have at least, so that threads pay off.
 inline constexpr std::int64_t kGrain = 1 << 14;

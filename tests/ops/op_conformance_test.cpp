@@ -24,6 +24,7 @@ const std::vector<OpCase>& all_cases() {
     add_index_cases(c);
     add_row_cases(c);
     add_random_cases(c);
+    add_patch_cases(c);
     return c;
   }();
   return cases;

@@ -55,5 +55,6 @@ void add_layout_cases(std::vector<OpCase>& cases);
 void add_index_cases(std::vector<OpCase>& cases);
 void add_row_cases(std::vector<OpCase>& cases);
 void add_random_cases(std::vector<OpCase>& cases);
+void add_patch_cases(std::vector<OpCase>& cases);
 
 }  // namespace onnxray::testing
