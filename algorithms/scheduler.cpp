@@ -46,6 +46,24 @@ void Scheduler::run(RowProgram& program, std::int64_t count, const std::function
   for (std::size_t i = 0; i < run.step_seconds().size(); ++i) op_seconds_[describe(run, i)] += run.step_seconds()[i];
 }
 
+void Scheduler::run(PlanRun& plan, std::int64_t chunk, std::size_t peak_bytes, std::int64_t count,
+                    const std::function<void(std::int64_t, std::int64_t)>& step) {
+  if (progress_.done == 0) first_row_ = std::chrono::steady_clock::now();
+  chunk_ = std::max(chunk_, chunk);
+  peak_ = std::max(peak_, peak_bytes);
+  plan.set_profiling(options_.profile);
+  const std::vector<double> before = plan.step_seconds();
+  for (std::int64_t first = 0; first < count; first += chunk) {
+    const std::int64_t n = std::min(chunk, count - first);
+    step(first, n);
+    tick(n);
+  }
+  if (!options_.profile) return;
+  for (std::size_t i = 0; i < plan.step_seconds().size(); ++i) {
+    op_seconds_[describe(plan, i)] += plan.step_seconds()[i] - (i < before.size() ? before[i] : 0);
+  }
+}
+
 void Scheduler::tick(std::int64_t rows) {
   progress_.done += rows;
   if (!options_.progress) return;

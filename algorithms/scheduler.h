@@ -20,6 +20,12 @@ class Scheduler {
            const std::function<void(std::int64_t first, std::int64_t rows)>& absorb,
            const std::function<void(std::int64_t first, std::int64_t rows)>& prepare = nullptr);
 
+  // Rows of a plan that is no RowProgram: calls step(first, rows), which executes the plan, for each chunk.
+  void run(PlanRun& plan, std::int64_t chunk, std::size_t peak_bytes, std::int64_t count,
+           const std::function<void(std::int64_t first, std::int64_t rows)>& step);
+  // Counts rows that were computed elsewhere.
+  void count(std::int64_t rows) { tick(rows); }
+
   // Fills rows, chunk, seconds and peak memory.
   void report(ComputeReport& out) const;
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "algorithms/baselines.h"
+#include "algorithms/incremental_rows.h"
 #include "algorithms/scheduler.h"
 
 namespace onnxray {
@@ -33,18 +35,32 @@ class Windows {
 
   [[nodiscard]] std::int64_t count() const { return count_of(counts_); }
 
-  // Calls f(flat offset, length) for each contiguous run of window k.
-  template <class F>
-  void runs(std::int64_t k, F&& f) const {
+  // The bounds [begin, end) of window k per axis.
+  void box(std::int64_t k, Dims& begin, Dims& end) const {
     const std::size_t rank = row_.size();
-    Dims begin(rank), end(rank);
+    begin.assign(rank, 0);
+    end.assign(rank, 0);
     for (std::size_t d = rank; d-- > 0;) {
       begin[d] = (k % counts_[d]) * strides_[d];
       end[d] = std::min(row_[d], begin[d] + shape_[d]);
       k /= counts_[d];
     }
+  }
+
+  // Calls f(flat offset, length) for each contiguous run of window k.
+  template <class F>
+  void runs(std::int64_t k, F&& f) const {
+    Dims begin, end;
+    box(k, begin, end);
+    runs(begin, end, row_, f);
+  }
+
+  // The same for the elements [begin, end) per axis of an array of shape `dims`.
+  template <class F>
+  static void runs(const Dims& begin, const Dims& end, const Dims& dims, F&& f) {
+    const std::size_t rank = dims.size();
     if (rank == 0) return f(std::int64_t{0}, std::int64_t{1});
-    const Dims strides = strides_of(row_);
+    const Dims strides = strides_of(dims);
     Dims at = begin;
     while (true) {
       std::int64_t offset = 0;
@@ -62,6 +78,20 @@ class Windows {
  private:
   Dims row_, shape_, strides_, counts_;
 };
+
+LocalRows local_rows(std::size_t value, const Windows& windows) {
+  LocalRows rows{.value = value, .count = windows.count()};
+  rows.box = [&windows](std::int64_t k, Dims& begin, Dims& end) { windows.box(k, begin, end); };
+  rows.mark = [&windows](std::int64_t k, const Dims& from, const Dims& size, bool* mask) {
+    Dims begin, end;
+    windows.box(k, begin, end);
+    for (std::size_t d = 0; d < begin.size(); ++d) begin[d] -= from[d], end[d] -= from[d];
+    Windows::runs(begin, end, size, [&](std::int64_t offset, std::int64_t length) {
+      std::fill(mask + offset, mask + offset + length, true);
+    });
+  };
+  return rows;
+}
 
 }  // namespace
 
@@ -86,75 +116,107 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
       firsts.push_back(per_example);
       per_example += windows.back().count();
     }
-    const auto locate = [&](std::int64_t w) {
-      std::size_t i = values - 1;
-      while (w < firsts[i]) --i;
-      return std::pair(i, w - firsts[i]);
-    };
     const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
+    // Windows that change little of every layer, value by value; the others are whole rows.
+    std::vector<std::optional<IncrementalRows>> incremental(values);
+    std::vector<std::size_t> whole;
+    std::vector<std::int64_t> whole_firsts;  // their windows in one sequence
+    std::int64_t whole_windows = 0, total = 0;
+    for (std::size_t i = 0; i < values; ++i) {
+      if (options.incremental) {
+        incremental[i].emplace(session, local_rows(i, windows[i]), baselines[i]);
+        if (incremental[i]->pays()) {
+          session.notice(incremental[i]->notice());
+          total += examples * (windows[i].count() + 1);
+          continue;
+        }
+        incremental[i].reset();
+      }
+      whole.push_back(i);
+      whole_firsts.push_back(whole_windows);
+      whole_windows += windows[i].count();
+    }
     // Row 0 of an example is the example itself, rows 1.. its windows.
-    const std::int64_t per = per_example + 1;
-    Scheduler scheduler(part.compute, "occlusion", examples * per);
-    RowProgram program(session, {.key = "masks", .make = masked_rows(), .inputs = mask_inputs(session)}, baselines,
-                       examples * per);
+    const std::int64_t per = whole_windows + 1;
+    if (!whole.empty()) total += examples * per;
+    Scheduler scheduler(part.compute, "occlusion", total);
     Attribution out;
-    std::vector<std::vector<double>> covered(values);
+    std::vector<double> rows(static_cast<std::size_t>(examples * per_example * k));  // scalars [E, windows, K]
+    const auto scalars_of = [&](std::int64_t e, std::size_t i, std::int64_t window) {
+      return rows.data() + (e * per_example + firsts[i] + window) * k;
+    };
+    for (std::size_t i = 0; i < values; ++i) {
+      if (!incremental[i]) continue;
+      IncrementalRows::Result result = incremental[i]->run(scheduler);
+      out.values = std::move(result.clean);
+      for (std::int64_t e = 0; e < examples; ++e) {
+        const std::int64_t n = windows[i].count() * k;
+        std::copy_n(result.rows.begin() + static_cast<std::ptrdiff_t>(e * n), n, scalars_of(e, i, 0));
+      }
+    }
+    if (!whole.empty()) {
+      const auto locate = [&](std::int64_t w) {
+        std::size_t j = whole.size() - 1;
+        while (w < whole_firsts[j]) --j;
+        return std::pair(whole[j], w - whole_firsts[j]);
+      };
+      RowProgram program(session, {.key = "masks", .make = masked_rows(), .inputs = mask_inputs(session)}, baselines,
+                         examples * per);
+      std::vector<Tensor> masks;
+      for (const CutValue& c : session.vary()) {
+        Dims dims = c.row_dims;
+        dims.insert(dims.begin(), program.chunk());
+        masks.emplace_back(DType::boolean, dims);
+      }
+      out.values.resize(static_cast<std::size_t>(examples * k));
+      scheduler.run(
+          program, examples * per, [&](std::int64_t r) { return Row{.example = r / per}; },
+          [&](std::int64_t first, std::int64_t count) {
+            for (std::int64_t r = 0; r < count; ++r) {
+              const std::int64_t e = (first + r) / per, w = (first + r) % per - 1;
+              double* to = out.values.data() + e * k;
+              if (w >= 0) {
+                const auto [i, window] = locate(w);
+                to = scalars_of(e, i, window);
+              }
+              for (std::int64_t j = 0; j < k; ++j) to[j] = program.value(r, static_cast<std::size_t>(j));
+            }
+          },
+          [&](std::int64_t first, std::int64_t count) {
+            for (Tensor& m : masks) std::memset(m.raw_mutable(), 0, m.bytes());
+            for (std::int64_t r = 0; r < count; ++r) {
+              const std::int64_t w = (first + r) % per - 1;
+              if (w < 0) continue;
+              const auto [i, window] = locate(w);
+              bool* row = masks[i].mutable_data<bool>().data() + r * count_of(session.vary()[i].row_dims);
+              windows[i].runs(window, [&](std::int64_t offset, std::int64_t length) {
+                std::fill(row + offset, row + offset + length, true);
+              });
+            }
+            for (std::size_t i = 0; i < values; ++i) program.bind(mask_input(i), masks[i]);
+          });
+    }
     for (std::size_t i = 0; i < values; ++i) {
       const CutValue& c = session.vary()[i];
       Dims dims = c.row_dims;
       dims.insert(dims.begin(), examples * k);
-      out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
-      covered[i].assign(static_cast<std::size_t>(count_of(c.row_dims)), 0);
-      for (std::int64_t w = 0; w < windows[i].count(); ++w) {
-        windows[i].runs(w, [&](std::int64_t offset, std::int64_t length) {
-          for (std::int64_t j = 0; j < length; ++j) covered[i][static_cast<std::size_t>(offset + j)] += 1;
+      Tensor& all = out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
+      const std::int64_t size = count_of(c.row_dims);
+      std::vector<double> covered(static_cast<std::size_t>(size), 0);
+      for (std::int64_t window = 0; window < windows[i].count(); ++window) {
+        windows[i].runs(window, [&](std::int64_t offset, std::int64_t length) {
+          for (std::int64_t m = 0; m < length; ++m) covered[static_cast<std::size_t>(offset + m)] += 1;
+          for (std::int64_t e = 0; e < examples; ++e) {
+            for (std::int64_t j = 0; j < k; ++j) {
+              const double drop = out.values[static_cast<std::size_t>(e * k + j)] - scalars_of(e, i, window)[j];
+              double* row = all.mutable_data<double>().data() + (e * k + j) * size;
+              for (std::int64_t m = 0; m < length; ++m) row[offset + m] += drop;
+            }
+          }
         });
       }
-    }
-    std::vector<Tensor> masks;
-    for (const CutValue& c : session.vary()) {
-      Dims dims = c.row_dims;
-      dims.insert(dims.begin(), program.chunk());
-      masks.emplace_back(DType::boolean, dims);
-    }
-    scheduler.run(
-        program, examples * per, [&](std::int64_t r) { return Row{.example = r / per}; },
-        [&](std::int64_t first, std::int64_t rows) {
-          for (std::int64_t r = 0; r < rows; ++r) {
-            const std::int64_t e = (first + r) / per, w = (first + r) % per - 1;
-            if (w < 0) {
-              for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
-              continue;
-            }
-            const auto [i, window] = locate(w);
-            Tensor& all = out.attributions[session.vary()[i].name];
-            const std::int64_t size = static_cast<std::int64_t>(covered[i].size());
-            for (std::int64_t j = 0; j < k; ++j) {
-              const double drop =
-                  out.values[static_cast<std::size_t>(e * k + j)] - program.value(r, static_cast<std::size_t>(j));
-              double* row = all.mutable_data<double>().data() + (e * k + j) * size;
-              windows[i].runs(window, [&](std::int64_t offset, std::int64_t length) {
-                for (std::int64_t m = 0; m < length; ++m) row[offset + m] += drop;
-              });
-            }
-          }
-        },
-        [&](std::int64_t first, std::int64_t rows) {
-          for (Tensor& m : masks) std::memset(m.raw_mutable(), 0, m.bytes());
-          for (std::int64_t r = 0; r < rows; ++r) {
-            const std::int64_t w = (first + r) % per - 1;
-            if (w < 0) continue;
-            const auto [i, window] = locate(w);
-            bool* row = masks[i].mutable_data<bool>().data() + r * static_cast<std::int64_t>(covered[i].size());
-            windows[i].runs(window, [&](std::int64_t offset, std::int64_t length) {
-              std::fill(row + offset, row + offset + length, true);
-            });
-          }
-          for (std::size_t i = 0; i < values; ++i) program.bind(mask_input(i), masks[i]);
-        });
-    for (std::size_t i = 0; i < values; ++i) {
-      const auto a = out.attributions[session.vary()[i].name].mutable_data<double>();
-      for (std::size_t j = 0; j < a.size(); ++j) a[j] /= covered[i][j % covered[i].size()];
+      const auto a = all.mutable_data<double>();
+      for (std::size_t j = 0; j < a.size(); ++j) a[j] /= covered[j % covered.size()];
     }
     scheduler.report(out.report);
     out.report.batched = session.batched();

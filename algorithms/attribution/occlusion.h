@@ -10,6 +10,8 @@ struct Occlusion {
   std::vector<std::vector<std::int64_t>> sliding_window_shapes;
   std::vector<std::vector<std::int64_t>> strides;
   Baselines baselines;
+  // Recompute only what a window changes, layer by layer (algorithms/incremental_rows.h); the result is the same.
+  bool incremental = true;
   void visit(OptionVisitor& v) {
     v({.name = "sliding_window_shapes",
        .description = "window per value, without the batch dimension, e.g. 3,15,15",
@@ -17,6 +19,8 @@ struct Occlusion {
       sliding_window_shapes);
     v({.name = "strides", .description = "steps of the window, at most its size (default 1)", .lo = 1}, strides);
     v({.name = "baselines", .description = "what replaces a window: a number, blur, or a file"}, baselines);
+    v({.name = "incremental", .description = "recompute only what a window changes, where that is cheaper"},
+      incremental);
   }
 };
 
