@@ -18,7 +18,8 @@ struct Attribution {
   NamedTensors attributions;
   std::vector<double> values;           // the scalar at the input, per example and scalar
   std::vector<double> baseline_values;  // the scalar at the baseline, where the method has one
-  // Completeness error per example and scalar, sum(attributions) - (F(x) - F(x')); empty where none is claimed.
+  // Completeness error per example and scalar, sum(attributions) - (F(x) - F(x')), for relevance sum - F(x); empty
+  // where none is claimed.
   std::vector<double> delta;
   ComputeReport report;
 };
@@ -50,6 +51,7 @@ struct MethodInfo {
   bool needs_baseline = false;
   bool stochastic = false;
   bool completeness = false;    // claims sum(attributions) = F(x) - F(x')
+  bool conserves = false;       // relevance: sum(attributions) = F(x) but for a share that delta says
   bool mixes_examples = false;  // an example's result depends on the others
   bool is_map = false;          // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
   std::string from, to;         // what is supported

@@ -37,6 +37,7 @@ Attribution attribute(const Model& model, const Options& options, const Request&
 // One function per family, in the order of the documentation (algorithms/attribution/register_*.cpp).
 void add_gradient_methods(std::vector<MethodInfo>& list);
 void add_rule_methods(std::vector<MethodInfo>& list);
+void add_lrp_methods(std::vector<MethodInfo>& list);  // only with ONNXRAY_LRP
 void add_cam_methods(std::vector<MethodInfo>& list);
 void add_perturbation_methods(std::vector<MethodInfo>& list);
 

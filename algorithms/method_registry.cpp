@@ -8,6 +8,9 @@ const std::vector<MethodInfo>& methods() {
     std::vector<MethodInfo> all;
     add_gradient_methods(all);
     add_rule_methods(all);
+#ifdef ONNXRAY_LRP
+    add_lrp_methods(all);
+#endif
     add_cam_methods(all);
     add_perturbation_methods(all);
     return all;

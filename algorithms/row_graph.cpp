@@ -58,10 +58,11 @@ class RowGraph final : public FoldCtx {
     return gradients_.at(i);
   }
 
-  ValueId value(std::size_t i) override {
-    const CutValue& c = session.from().at(i);
-    const ValueId v = rows_first(b, from_.at(i), c.rows, batched_);
-    return b.reshape(v, with_rows(rows_, c.row_dims));
+  ValueId value(std::size_t i) override { return handed_out(i, from_.at(i)); }
+
+  ValueId reference(std::size_t i) override {
+    ONNXRAY_ASSERT(has_reference(), "a fold asks for a reference pass that the rules do not have");
+    return handed_out(i, reference_from_.at(i));
   }
 
   ValueId scalars() override { return scalar_; }
@@ -87,6 +88,7 @@ class RowGraph final : public FoldCtx {
     if (has_reference()) {
       const Pass reference = run(body, rows_of(spec_.reference));
       outputs.push_back(weigh(reference.asked));
+      reference_from_ = reference.from;
       for (std::size_t i = 0; i < forward.values.size(); ++i) {
         reference_.emplace(forward.values[i], reference.values[i]);
       }
@@ -115,6 +117,11 @@ class RowGraph final : public FoldCtx {
   }
   ValueId index(const char* name, std::int64_t count) { return plan_input(name, DType::i64, {count}); }
   ValueId gather(ValueId v, ValueId rows) { return b.op("gather_rows", {v, rows}, {{"axis", std::int64_t{0}}}); }
+
+  ValueId handed_out(std::size_t i, ValueId v) {
+    const CutValue& c = session.from().at(i);
+    return b.reshape(rows_first(b, v, c.rows, batched_), with_rows(rows_, c.row_dims));
+  }
 
   // What the suffix reads: rows of the varied values by `make`, and of the held ones.
   std::vector<ValueId> rows_of(const RowMakerFn& make) {
@@ -220,7 +227,7 @@ class RowGraph final : public FoldCtx {
   DType real_;
   bool batched_;
   std::unordered_map<std::string, ValueId> inputs_;
-  std::vector<ValueId> from_, asked_, seeds_, gradients_;
+  std::vector<ValueId> from_, reference_from_, asked_, seeds_, gradients_;
   std::unordered_map<ValueId, ValueId> reference_;
   ValueId scalar_ = kNoValue;
 };

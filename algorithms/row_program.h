@@ -49,8 +49,10 @@ class FoldCtx : public RowCtx {
  public:
   [[nodiscard]] virtual ValueId gradient(std::size_t i) = 0;  // of from value i: [R * K, row_dims...]
   [[nodiscard]] virtual ValueId value(std::size_t i) = 0;     // from value i in this row: [R, row_dims...]
-  [[nodiscard]] virtual ValueId scalars() = 0;                // [R * K]
-  [[nodiscard]] ValueId spread(ValueId v);                    // [R, ...] -> [R * K, ...]: each row K times
+  // from value i in the reference pass, where spec.rules has one: [R, row_dims...]
+  [[nodiscard]] virtual ValueId reference(std::size_t i) = 0;
+  [[nodiscard]] virtual ValueId scalars() = 0;  // [R * K]
+  [[nodiscard]] ValueId spread(ValueId v);      // [R, ...] -> [R * K, ...]: each row K times
 
  protected:
   using RowCtx::RowCtx;

@@ -2,9 +2,15 @@
 # ("engine/graph.h"); installed, they say <onnxray/engine/graph.h>, so that a program may have a folder engine/ of its own.
 file(GLOB_RECURSE headers RELATIVE ${source} ${source}/engine/*.h ${source}/algorithms/*.h ${source}/api/*.h)
 list(FILTER headers EXCLUDE REGEX "^engine/ops/")  # the op families' own
+if(NOT lrp)
+  list(FILTER headers EXCLUDE REGEX "^algorithms/attribution/lrp/")
+endif()
 file(REMOVE_RECURSE ${staging})
 foreach(header IN LISTS headers)
   file(READ ${source}/${header} text)
+  if(NOT lrp)
+    string(REGEX REPLACE "#include \"algorithms/attribution/lrp/[^\n]+\n" "" text "${text}")
+  endif()
   string(REGEX REPLACE "#include \"api/([^\"]+)\"" "#include <onnxray/\\1>" text "${text}")
   string(REGEX REPLACE "#include \"((engine|algorithms)/[^\"]+)\"" "#include <onnxray/\\1>" text "${text}")
   if(text MATCHES "#include \"([^\"]+)\"")

@@ -117,8 +117,8 @@ void print_answer(const Answer& a, const OutputFolder& folder, const std::vector
     std::printf("row %zu: %s = %.6g", r / explained.size(),
                 explained[r % explained.size()].empty() ? "output" : explained[r % explained.size()].c_str(),
                 result.values[r]);
-    if (!result.delta.empty())
-      std::printf(", at the baseline %.6g, delta %.3g", result.baseline_values[r], result.delta[r]);
+    if (!result.baseline_values.empty()) std::printf(", at the baseline %.6g", result.baseline_values[r]);
+    if (!result.delta.empty()) std::printf(", delta %.3g", result.delta[r]);
     std::printf("\n");
     if (r < a.shares.size()) {
       std::printf("share of the positive part:");

@@ -138,6 +138,7 @@ std::string methods_json() {
                  {"needs_baseline", m.needs_baseline},
                  {"stochastic", m.stochastic},
                  {"completeness", m.completeness},
+                 {"conserves", m.conserves},
                  {"mixes_examples", m.mixes_examples},
                  {"from", m.from},
                  {"to", m.to},
@@ -185,7 +186,7 @@ Json rows_json(const Answer& answer, std::size_t scalars) {
   for (std::size_t r = 0; r < result.values.size(); ++r) {
     Json row = {{"row", r / scalars}, {"scalar", r % scalars}, {"value", result.values[r]}};
     if (!result.delta.empty()) {
-      row["baseline_value"] = result.baseline_values[r];
+      if (!result.baseline_values.empty()) row["baseline_value"] = result.baseline_values[r];
       row["delta"] = result.delta[r];
     }
     if (r < answer.shares.size()) {

@@ -330,6 +330,12 @@ TEST(Lrp, ConservesRelevanceThroughEverythingWithoutBias) {
          return b.reduce("reduce_mean", b.op("concat", {t, b.slice(t, 2, 0, 2)}, {{"axis", std::int64_t{2}}}), {2},
                          false);
        }},
+      {"split",
+       [](Builder& b, ValueId x) {
+         const std::vector<std::int64_t> sizes{2, 2, 2};
+         const auto parts = b.ops("split", {x}, {{"axis", std::int64_t{1}}, {"sizes", sizes}});
+         return b.mul(b.op("sigmoid", {parts[0]}), b.add(parts[1], parts[2]));
+       }},
       {"scaled and shifted",
        [](Builder& b, ValueId x) { return b.add(b.mul(x, b.constant(wave({6}, 4))), b.constant(wave({6}, 5))); }},
   };

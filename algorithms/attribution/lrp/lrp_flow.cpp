@@ -160,14 +160,14 @@ RuleSet rules_of(const Recipe& recipe, Carries carries) {
   set.rules.push_back({"activation", is_activation, pass});
   add("layer_norm", [recipe](RuleCtx& c) { layer_norm(c, recipe); });
   add("softmax", [recipe](RuleCtx& c) { softmax(c, recipe); });
-  for (const char* op : {"max", "min", "where", "max_pool", "reduce_max", "reduce_min", "top_k", "index_add",
-                         "scatter_elements", "scatter_nd"})
+  for (const char* op :
+       {"max", "min", "where", "reduce_max", "reduce_min", "index_add", "scatter_elements", "scatter_nd"})
     add(op, follow);
-  set.rules.push_back(
-      {"moves", [](const Graph&, const Node& n) { return n.op->traits.moves || n.op->traits.view; }, follow});
-  set.rules.push_back({"linear", [](const Graph&, const Node& n) { return n.op->traits.linear; },
+  // What moves elements (max_pool too) takes its gradient; everything else must have a rule.
+  const auto moves = [](const Node& n) { return n.op->traits.moves || n.op->traits.view; };
+  set.rules.push_back({"linear", [moves](const Graph&, const Node& n) { return n.op->traits.linear && !moves(n); },
                        [e = recipe.stabilizer](RuleCtx& c) { proportional(c, e); }});
-  set.rules.push_back({"none", [](const Graph&, const Node&) { return true; },
+  set.rules.push_back({"none", [moves](const Graph&, const Node& n) { return !moves(n); },
                        [](RuleCtx& c) {
                          fail_unsupported("node ", c.node.name, ": no relevance rule for the operator '",
                                           c.node.op->name, "'");

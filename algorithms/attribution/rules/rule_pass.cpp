@@ -1,0 +1,94 @@
+#include "algorithms/attribution/rules/rule_pass.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "algorithms/scheduler.h"
+
+namespace onnxray {
+
+Attribution run_rule_pass(const Model& model, const Request& request, const RulePass& pass) {
+  return run_by_rows(model, request, [&](const Request& part, const Split&) {
+    Session session(model, part, false);
+    if (session.batched() && pass.check) pass.check(session);
+    const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
+    Scheduler scheduler(part.compute, pass.phase, examples);
+    RowProgram program(session, {.key = pass.key, .gradient = true, .rules = pass.rules}, {}, examples);
+    Attribution out;
+    for (const CutValue& c : session.from()) {
+      Dims dims = c.row_dims;
+      dims.insert(dims.begin(), examples * k);
+      out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
+    }
+    scheduler.run(
+        program, examples, [](std::int64_t e) { return Row{.example = e}; },
+        [&](std::int64_t first, std::int64_t rows) {
+          for (std::size_t i = 0; i < session.from().size(); ++i) {
+            const Tensor g = program.gradient(i).to(DType::f64);
+            Tensor& all = out.attributions[session.from()[i].name];
+            const std::int64_t size = examples * k == 0 ? 0 : all.size() / (examples * k);
+            std::memcpy(all.mutable_data<double>().data() + first * k * size, g.raw(), g.bytes());
+          }
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
+          }
+        });
+    if (pass.rules->carries == Carries::kRelevance && is_one_layer(session) && bypass_of(session).empty()) {
+      out.delta = row_sums(out, out.values.size());
+      for (std::size_t r = 0; r < out.delta.size(); ++r) out.delta[r] -= out.values[r];
+    }
+    scheduler.report(out.report);
+    out.report.batched = session.batched();
+    out.report.notices = session.notices();
+    out.report.precision = session.precision();
+    return out;
+  });
+}
+
+std::string bypass_of(const Session& session) {
+  const Graph& g = session.suffix();
+  const auto index = [](ValueId v) { return static_cast<std::size_t>(v); };
+  const std::size_t targets = session.targets().size();
+  std::vector<char> read(g.value_count(), 0), reached(g.value_count(), 0);
+  for (std::size_t i = targets; i < g.outputs().size(); ++i) read[index(g.outputs()[i])] = 1;
+  for (std::size_t i = 0; i < session.vary().size(); ++i) {
+    const ValueId v = g.inputs()[i];
+    reached[index(v)] = read[index(v)] == 0;
+  }
+  std::vector<std::string> through(g.value_count());
+  for (const Node& node : g.nodes()) {
+    for (const ValueId in : node.inputs) {
+      if (in == kNoValue || reached[index(in)] == 0) continue;
+      for (const ValueId out : node.outputs) {
+        if (read[index(out)] != 0) continue;
+        reached[index(out)] = 1;
+        through[index(out)] = node.name;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < targets; ++i) {
+    const ValueId to = g.outputs()[i];
+    if (reached[index(to)] != 0) return through[index(to)].empty() ? g.label(to) : through[index(to)];
+  }
+  return {};
+}
+
+std::vector<double> row_sums(const Attribution& a, std::size_t rows) {
+  std::vector<double> sums(rows, 0);
+  for (const auto& [name, t] : a.attributions) {
+    const std::vector<double> v = t.to_doubles();
+    const std::size_t size = rows == 0 ? 0 : v.size() / rows;
+    for (std::size_t i = 0; i < size * rows; ++i) sums[i / size] += v[i];
+  }
+  return sums;
+}
+
+bool is_one_layer(const Session& session) {
+  if (session.from().size() == 1) return true;
+  return std::all_of(session.from().begin(), session.from().end(), [&](const CutValue& c) {
+    return std::any_of(session.vary().begin(), session.vary().end(),
+                       [&](const CutValue& v) { return v.name == c.name; });
+  });
+}
+
+}  // namespace onnxray

@@ -1,0 +1,31 @@
+// One backward pass under a RuleSet at the examples themselves: guided backprop, deconvolution, relevance.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/attribution.h"
+#include "algorithms/session.h"
+#include "engine/rules.h"
+
+namespace onnxray {
+
+struct RulePass {
+  const char* phase;  // names it in progress reports
+  std::string key;    // names the rules in the model's cache of plans: equal keys, equal rules
+  std::shared_ptr<const RuleSet> rules;
+  std::function<void(Session&)> check;  // adds notices, throws
+};
+
+// The cotangents of every `from` value, and for relevance the loss delta = sum(attributions) - F(x).
+[[nodiscard]] Attribution run_rule_pass(const Model& model, const Request& request, const RulePass& pass);
+
+// A node through which the `to` values depend on what varies without passing a `from` value; empty if there is none.
+[[nodiscard]] std::string bypass_of(const Session& session);
+// Sums over one row of all attributions: [examples * scalars].
+[[nodiscard]] std::vector<double> row_sums(const Attribution& a, std::size_t rows);
+// Whether the sum over all `from` values means something: they are one value, or the model's inputs.
+[[nodiscard]] bool is_one_layer(const Session& session);
+
+}  // namespace onnxray
