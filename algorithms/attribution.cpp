@@ -84,6 +84,61 @@ void check_options(Method& method) {
   method.visit_options(check);
 }
 
+void append_report(ComputeReport& all, const ComputeReport& part) {
+  all.rows += part.rows;
+  all.seconds += part.seconds;
+  all.setup_seconds += part.setup_seconds;
+  all.chunk = std::max(all.chunk, part.chunk);
+  all.peak_bytes = std::max(all.peak_bytes, part.peak_bytes);
+  for (const auto& [op, seconds] : part.op_seconds) all.op_seconds[op] += seconds;
+  for (const std::string& n : part.notices) {
+    if (std::find(all.notices.begin(), all.notices.end(), n) == all.notices.end()) all.notices.push_back(n);
+  }
+}
+
+Attribution run_by_scalars(const Request& request, const std::function<Attribution(const Request&)>& one) {
+  const std::size_t scalars = request.to.size();
+  if (scalars <= 1) return one(request);
+  std::vector<Attribution> parts;
+  ComputeReport report;
+  for (std::size_t k = 0; k < scalars; ++k) {
+    Request single = request;
+    single.to = {request.to[k]};
+    if (request.compute.progress) {
+      single.compute.progress = [&, k](const Progress& part) {
+        Progress p = part;
+        p.done += static_cast<std::int64_t>(k) * part.total;
+        p.total *= static_cast<std::int64_t>(scalars);
+        p.seconds += report.seconds;
+        p.remaining_seconds = p.seconds / static_cast<double>(p.done) * static_cast<double>(p.total - p.done);
+        return request.compute.progress(p);
+      };
+    }
+    parts.push_back(one(single));
+    if (k == 0) report = parts[0].report;
+    else append_report(report, parts.back().report);
+  }
+  // Scalars innermost.
+  Attribution all;
+  const auto join = [&](std::vector<double> Attribution::*list) {
+    for (std::size_t e = 0; e < (parts[0].*list).size(); ++e) {
+      for (const Attribution& a : parts) (all.*list).push_back((a.*list).at(e));
+    }
+  };
+  join(&Attribution::values);
+  join(&Attribution::baseline_values);
+  join(&Attribution::delta);
+  for (const auto& [name, first] : parts[0].attributions) {
+    std::vector<Tensor> rows;
+    for (std::int64_t e = 0; e < first.dims()[0]; ++e) {
+      for (const Attribution& a : parts) rows.push_back(a.attributions.at(name).rows(e, e + 1));
+    }
+    all.attributions[name] = stack_rows(rows);
+  }
+  all.report = report;
+  return all;
+}
+
 Attribution run_by_rows(const Model& model, const Request& request,
                         const std::function<Attribution(const Request&, const Split&)>& one, bool any_dtype) {
   std::int64_t examples = 1;
@@ -138,15 +193,8 @@ Attribution run_by_rows(const Model& model, const Request& request,
     append(all.values, a.values);
     append(all.baseline_values, a.baseline_values);
     append(all.delta, a.delta);
-    if (i == 0) {
-      all.report = a.report;
-    } else {
-      all.report.rows += a.report.rows;
-      all.report.seconds += a.report.seconds;
-      all.report.setup_seconds += a.report.setup_seconds;
-      for (const auto& [op, seconds] : a.report.op_seconds) all.report.op_seconds[op] += seconds;
-      all.report.peak_bytes = std::max(all.report.peak_bytes, a.report.peak_bytes);
-    }
+    if (i == 0) all.report = a.report;
+    else append_report(all.report, a.report);
   }
   for (const auto& [name, list] : parts) all.attributions[name] = stack_rows(list);
   all.report.batched = false;

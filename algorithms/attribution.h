@@ -35,6 +35,7 @@ class Method {
   virtual ~Method() = default;
   virtual void visit_options(OptionVisitor& visitor) = 0;
   [[nodiscard]] virtual Attribution run(const Model& model, const Request& request) const = 0;
+  [[nodiscard]] virtual std::unique_ptr<Method> clone() const = 0;
 };
 
 // A class of captum.attr and what makes it of this method; empty: the method as it stands.
@@ -50,11 +51,13 @@ struct MethodInfo {
   std::string formula;  // one line of plain text
   bool needs_baseline = false;
   bool stochastic = false;
-  bool completeness = false;    // claims sum(attributions) = F(x) - F(x')
-  bool conserves = false;       // relevance: sum(attributions) = F(x) but for a share that delta says
-  bool mixes_examples = false;  // an example's result depends on the others
-  bool is_map = false;          // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
-  std::string from, to;         // what is supported
+  bool completeness = false;     // claims sum(attributions) = F(x) - F(x')
+  bool conserves = false;        // relevance: sum(attributions) = F(x) but for a share that delta says
+  bool mixes_examples = false;   // an example's result depends on the others
+  bool explains_scalar = true;   // false: `to` is not needed
+  bool baseline_sample = false;  // baselines are a sample to draw from, any number of rows
+  bool is_map = false;           // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
+  std::string from, to;          // what is supported
   std::unique_ptr<Method> (*make)() = nullptr;
   bool zero_for_ignored = true;  // what the model ignores gets exactly 0
   // For the documentation; each may be left out.
@@ -77,6 +80,10 @@ template <class Options>
 [[nodiscard]] Attribution run_by_rows(const Model& model, const Request& request,
                                       const std::function<Attribution(const Request&, const Split&)>& one,
                                       bool any_dtype = false);
+// Runs `one` for every scalar alone, for methods whose rows depend on the scalar, and joins the results.
+[[nodiscard]] Attribution run_by_scalars(const Request& request, const std::function<Attribution(const Request&)>& one);
+// Adds the rows and seconds of another part of the same request, its notices if they are new.
+void append_report(ComputeReport& all, const ComputeReport& part);
 // Throws kBadInput naming an option that is out of range.
 void check_options(Method& method);
 

@@ -17,6 +17,7 @@ class MethodOf final : public Method {
   [[nodiscard]] Attribution run(const Model& model, const Request& request) const override {
     return run_method(model, options_, request);
   }
+  [[nodiscard]] std::unique_ptr<Method> clone() const override { return std::make_unique<MethodOf>(*this); }
 
  private:
   Options options_;

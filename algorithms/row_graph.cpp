@@ -67,8 +67,23 @@ class RowGraph final : public FoldCtx {
 
   ValueId scalars() override { return scalar_; }
 
+  ValueId tangent(std::size_t i) override {
+    if (tangents_.empty()) find_tangents();
+    return tangents_.at(i);
+  }
+
+  ValueId pull_back(std::size_t i, ValueId cotangent, std::size_t j) override {
+    const CutValue& from = session.from().at(i);
+    GradientRequest request;
+    request.seeds = {{from_.at(i), from_rows_first(b, cotangent, from.one_row, from.rows, batched_)}};
+    if (scalars_ > 1) request.row_index = index(row_input::kForwardRow, rows_ * scalars_);
+    request.wrt = {made_.at(j)};
+    return handed_out(onnxray::gradient(b, request)[0], session.vary().at(j), rows_ * scalars_);
+  }
+
   void build() {
     const std::vector<ValueId> inputs = rows_of(spec_.make ? spec_.make : actual_rows());
+    made_.assign(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(session.vary().size()));
     Graph body = session.suffix();
     if (batched_) {
       Batched many = batch_rows(body, rows_);
@@ -203,11 +218,27 @@ class RowGraph final : public FoldCtx {
     }
     const std::vector<ValueId> d = onnxray::gradient(b, request);
     for (std::size_t i = 0; i < from_.size(); ++i) {
-      const CutValue& c = session.from()[i];
-      const Dims dims = with_rows(rows_ * scalars_, c.row_dims);
-      gradients_.push_back(d[i] == kNoValue ? b.zeros(real_, dims)
-                                            : b.reshape(rows_first(b, d[i], c.rows, batched_), dims));
+      gradients_.push_back(handed_out(d[i], session.from()[i], rows_ * scalars_));
     }
+  }
+
+  void find_tangents() {
+    std::vector<Tangent> along;
+    for (std::size_t i = 0; i < made_.size(); ++i) {
+      const CutValue& c = session.vary()[i];
+      const ValueId direction = spec_.direction(*this, i);
+      if (direction == kNoValue) continue;
+      along.push_back({made_[i], from_rows_first(b, direction, c.one_row, c.rows, batched_)});
+    }
+    const std::vector<ValueId> d = directional_derivative(b, from_, along);
+    for (std::size_t i = 0; i < from_.size(); ++i) tangents_.push_back(handed_out(d[i], session.from()[i], rows_));
+  }
+
+  // A derivative in the layout of the value it belongs to, rows first: [count, row_dims...]; zeros for kNoValue.
+  ValueId handed_out(ValueId derivative, const CutValue& c, std::int64_t count) {
+    const Dims dims = with_rows(count, c.row_dims);
+    if (derivative == kNoValue) return b.zeros(real_, dims);
+    return b.reshape(rows_first(b, derivative, c.rows, batched_), dims);
   }
 
   ValueId fold(std::size_t f, std::size_t i) {
@@ -227,7 +258,7 @@ class RowGraph final : public FoldCtx {
   DType real_;
   bool batched_;
   std::unordered_map<std::string, ValueId> inputs_;
-  std::vector<ValueId> from_, reference_from_, asked_, seeds_, gradients_;
+  std::vector<ValueId> made_, from_, reference_from_, asked_, seeds_, gradients_, tangents_;
   std::unordered_map<ValueId, ValueId> reference_;
   ValueId scalar_ = kNoValue;
 };

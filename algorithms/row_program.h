@@ -53,6 +53,11 @@ class FoldCtx : public RowCtx {
   [[nodiscard]] virtual ValueId reference(std::size_t i) = 0;
   [[nodiscard]] virtual ValueId scalars() = 0;  // [R * K]
   [[nodiscard]] ValueId spread(ValueId v);      // [R, ...] -> [R * K, ...]: each row K times
+  // The derivative of from value i as the varied values move along RowSpec::direction: [R, row_dims...].
+  [[nodiscard]] virtual ValueId tangent(std::size_t i) = 0;
+  // The gradient of sum(cotangent . from value i) with respect to varied value j, for a cotangent [R * K, row_dims...]:
+  // [R * K, row_dims of j...].
+  [[nodiscard]] virtual ValueId pull_back(std::size_t i, ValueId cotangent, std::size_t j) = 0;
 
  protected:
   using RowCtx::RowCtx;
@@ -83,6 +88,7 @@ struct RowSpec {
   // Overrides of gradients. Relevance is seeded with the scalar itself, anything else with 1.
   std::shared_ptr<const RuleSet> rules;
   RowMakerFn reference;  // rows of the reference pass, where rules->reference
+  RowMakerFn direction;  // of varied value i in FoldCtx::tangent: [R, row_dims...]; kNoValue: it does not move
 };
 
 struct Row {

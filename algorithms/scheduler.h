@@ -14,6 +14,9 @@ class Scheduler {
   // total: rows of all programs that will run.
   Scheduler(const ComputeOptions& options, std::string phase, std::int64_t total);
 
+  // `more` rows than were known at first (methods that decide on the way).
+  void expect(std::int64_t more) { progress_.total += more; }
+
   // Calls make(k) for every row 0..count-1, prepare(first, rows) before each chunk, where the method binds its per-row
   // inputs, and absorb(first, rows) after it.
   void run(RowProgram& program, std::int64_t count, const std::function<Row(std::int64_t)>& make,

@@ -30,6 +30,8 @@ std::optional<std::vector<RowMap>> row_maps(const Graph& g, std::string& mixed) 
   return maps;
 }
 
+}  // namespace
+
 std::int64_t flat_position(const Dims& dims, const std::vector<std::int64_t>& index, const std::string& what) {
   const auto refuse = [&](const char* why) {
     fail("index ", to_string(index), " of '", what, "' ", why, " (one row has shape ", to_string(dims), ")");
@@ -48,8 +50,6 @@ std::int64_t flat_position(const Dims& dims, const std::vector<std::int64_t>& in
   }
   return flat;
 }
-
-}  // namespace
 
 Dims row_dims_of(const Dims& one_row, const RowMap& rows) {
   if (!rows.is_rows()) return one_row;
@@ -225,16 +225,19 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
                 "the output of its embedding lookup");
   // Without a cut the actual inputs are the rows, token ids included.
   std::vector<std::string> vary = from;
-  if (!cut_at_from) {
+  ONNXRAY_CHECK(!cut_at_from || request.vary.empty() || request.vary == from,
+                "this method varies what it attributes to (`from`); `vary` (--vary) names something else");
+  if (!cut_at_from && !request.vary.empty()) {
+    vary = request.vary;
+  } else if (!cut_at_from) {
     vary.clear();
     for (const ValueInfo& in : model.inputs()) {
       if (examples_ == 1 || spec.rows.contains(in.name)) vary.push_back(in.name);
     }
   }
   std::vector<ValueId> named;
-  for (const std::vector<std::string>* list : {&std::as_const(vary), &std::as_const(from)}) {
-    for (const std::string& name : *list) named.push_back(find_value(g, name, "from"));
-  }
+  for (const std::string& name : vary) named.push_back(find_value(g, name, cut_at_from ? "from" : "vary"));
+  for (const std::string& name : from) named.push_back(find_value(g, name, "from"));
   for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
   for (const std::string& name : from) {
     const DType t = g.value(g.find(name)).dtype;
@@ -267,6 +270,10 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
     bool after = false;
     for (const ValueId v : node.inputs) after = after || (v != kNoValue && downstream[index_of(v)] != 0);
     for (const ValueId v : node.outputs) downstream[index_of(v)] |= static_cast<char>(after);
+  }
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    ONNXRAY_CHECK(downstream[index_of(from_ids[i])] != 0, "from '", from[i], "' does not depend on what varies",
+                  vary.empty() ? "" : ", '" + vary[0] + (vary.size() > 1 ? "' and others" : "'"));
   }
   for (std::size_t i = 0; i < to_ids.size(); ++i) {
     bool any = downstream[index_of(to_ids[i])] != 0;
@@ -476,6 +483,66 @@ Session Session::cut_again(Graph suffix) const {
 void Session::set_actual(std::vector<Tensor> actual) {
   for (std::size_t i = 0; i < vary_.size(); ++i) vary_[i].actual = actual.at(i);
   from_ = vary_;
+}
+
+std::vector<char> Session::reached(const std::vector<ValueId>& start, const std::vector<ValueId>& blocked) const {
+  std::vector<char> stop(suffix_.value_count(), 0), on(suffix_.value_count(), 0);
+  for (const ValueId v : blocked) stop[index_of(v)] = 1;
+  for (const ValueId v : start) on[index_of(v)] = stop[index_of(v)] == 0;
+  for (const Node& node : suffix_.nodes()) {
+    bool any = false;
+    for (const ValueId v : node.inputs) any = any || (v != kNoValue && on[index_of(v)] != 0);
+    for (const ValueId v : node.outputs) {
+      if (any && stop[index_of(v)] == 0) on[index_of(v)] = 1;
+    }
+  }
+  return on;
+}
+
+std::string Session::bypass(const std::vector<std::size_t>& which) const {
+  std::vector<ValueId> cut;
+  for (const std::size_t i : which) cut.push_back(from_output(i));
+  const std::vector<ValueId>& inputs = suffix_.inputs();
+  const std::vector<char> around =
+      reached({inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(vary_.size())}, cut);
+  ValueId target = kNoValue;
+  for (std::size_t t = 0; t < targets_.size(); ++t) {
+    if (around[index_of(suffix_.outputs()[t])] != 0) target = suffix_.outputs()[t];
+  }
+  if (target == kNoValue) return "";
+  // Where the bypass joins what comes through the cut, on the way to the scalar.
+  const std::vector<char> through = reached(cut, {});
+  for (const Node& node : suffix_.nodes()) {
+    bool joins = false;
+    for (const ValueId v : node.inputs) joins = joins || (v != kNoValue && through[index_of(v)] != 0);
+    if (!joins || reached(node.outputs, {})[index_of(target)] == 0) continue;
+    for (const ValueId v : node.inputs) {
+      if (v != kNoValue && around[index_of(v)] != 0) return suffix_.label(v);
+    }
+  }
+  return suffix_.label(target);
+}
+
+bool Session::are_parallel(const std::vector<std::size_t>& which) const {
+  for (const std::size_t i : which) {
+    const std::vector<char> after = reached({from_output(i)}, {});
+    for (const std::size_t j : which) {
+      if (i != j && after[index_of(from_output(j))] != 0) return false;
+    }
+  }
+  return true;
+}
+
+void Session::expect_between() const {
+  for (std::size_t i = 0; i < from_.size(); ++i) {
+    const bool input = std::any_of(model_.inputs().begin(), model_.inputs().end(),
+                                   [&](const ValueInfo& in) { return in.name == from_[i].name; });
+    if (input) continue;
+    const std::vector<char> after = reached({from_output(i)}, {});
+    bool any = false;
+    for (std::size_t t = 0; t < targets_.size(); ++t) any = any || after[index_of(suffix_.outputs()[t])] != 0;
+    ONNXRAY_CHECK(any, "'", targets_[0].value, "' does not depend on '", from_[i].name, "'");
+  }
 }
 
 Tensor Session::actual_of(const std::string& value) const {

@@ -22,8 +22,8 @@ struct CutValue {
 
 class Session {
  public:
-  // vary: values that the method replaces (empty: all float inputs). from: values that are read (gradients).
-  // `cut_at_from`: vary is `from` itself (integrated gradients, ablation of a layer).
+  // `cut_at_from`: what varies is `from` itself (integrated gradients, ablation of a layer); else request.vary, by
+  // default every input.
   // `any_dtype`: integers and booleans may be attributed to as well, for methods without gradients; a model without
   // float inputs then has all its inputs attributed to by default.
   Session(const Model& model, const Request& request, bool cut_at_from, bool any_dtype = false);
@@ -63,11 +63,22 @@ class Session {
   [[nodiscard]] Session cut_again(Graph suffix) const;
   void set_actual(std::vector<Tensor> actual);
 
+  // A value that carries what varies to the scalars without passing any of the from values `which`; empty if they cut
+  // all paths.
+  [[nodiscard]] std::string bypass(const std::vector<std::size_t>& which) const;
+  // Whether none of the from values `which` depends on another.
+  [[nodiscard]] bool are_parallel(const std::vector<std::size_t>& which) const;
+  // Throws naming an inner from value that no scalar depends on.
+  void expect_between() const;
+
   // Actual contents of a `from` value for every example: [E, row_dims...].
   [[nodiscard]] Tensor actual_of(const std::string& value) const;
 
  private:
   Tensor run_prefix(const std::string& value, const CutValue& shape) const;
+  [[nodiscard]] ValueId from_output(std::size_t i) const { return suffix_.outputs()[targets_.size() + i]; }
+  // Values of the suffix that depend on `start` (themselves included) around what is blocked.
+  [[nodiscard]] std::vector<char> reached(const std::vector<ValueId>& start, const std::vector<ValueId>& blocked) const;
   void resolve_targets(const Graph& canonical);
   void make_seeds(const Graph& one_row, const std::vector<RowMap>& rows);
 
@@ -93,6 +104,11 @@ class Session {
 [[nodiscard]] ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap& rows, bool batched);
 // dims of one row of a value as users see it.
 [[nodiscard]] Dims row_dims_of(const Dims& one_row, const RowMap& rows);
+
+// Position of an index (trailing extents of 1 may be left out, negative numbers count from the end) in one row of
+// `what`.
+[[nodiscard]] std::int64_t flat_position(const Dims& row_dims, const std::vector<std::int64_t>& index,
+                                         const std::string& what);
 
 // Checks the inputs and says which canonical graph serves them; fills the number of examples.
 [[nodiscard]] Specialisation specialisation_of(const Model& model, const Request& request, std::int64_t& examples);

@@ -285,4 +285,20 @@ std::vector<ValueId> NodeCtx::vjp_of(ValueId clone_output, ValueId dy) {
 
 std::vector<ValueId> gradient(Builder& b, const GradientRequest& request) { return Backward(b, request).run(); }
 
+std::vector<ValueId> directional_derivative(Builder& b, const std::vector<ValueId>& of,
+                                            const std::vector<Tangent>& along) {
+  GradientRequest reverse, forward;
+  for (const ValueId v : of) {
+    // Any node of its own will do as cotangent: what is linear in it does not read its contents when differentiated.
+    forward.wrt.push_back(b.neg(v));
+    reverse.seeds.push_back({v, forward.wrt.back()});
+  }
+  for (const Tangent& t : along) reverse.wrt.push_back(t.value);
+  const std::vector<ValueId> pulled = gradient(b, reverse);
+  for (std::size_t j = 0; j < along.size(); ++j) {
+    if (pulled[j] != kNoValue) forward.seeds.push_back({pulled[j], along[j].direction});
+  }
+  return gradient(b, forward);
+}
+
 }  // namespace onnxray

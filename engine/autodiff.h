@@ -28,4 +28,15 @@ struct GradientRequest {
 // Throws kUnsupported naming a node that is not differentiable.
 [[nodiscard]] std::vector<ValueId> gradient(Builder& b, const GradientRequest& request);
 
+struct Tangent {
+  ValueId value;
+  ValueId direction;  // same dtype and dims
+};
+
+// Forward-mode derivatives: d(of)/d(values) . directions for each value of `of`, kNoValue where nothing depends on the
+// tangents' values. The reverse pass u -> J^T u is linear in u, so this is the gradient of <J^T u, direction> with
+// respect to u: about one forward pass for all of `of` together once dead nodes are gone.
+[[nodiscard]] std::vector<ValueId> directional_derivative(Builder& b, const std::vector<ValueId>& of,
+                                                          const std::vector<Tangent>& along);
+
 }  // namespace onnxray

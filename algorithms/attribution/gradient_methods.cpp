@@ -8,13 +8,16 @@
 namespace onnxray {
 namespace {
 
-// Gradients of every scalar with respect to every `from` value at the examples themselves.
-Attribution plain_gradient(const Model& model, const Request& request, const char* phase, bool times_input) {
+// Gradients of every scalar with respect to every `from` value at the examples themselves. `of_layers`: a layer that no
+// scalar depends on is a mistake, not zeros.
+Attribution plain_gradient(const Model& model, const Request& request, const char* phase, bool times_value,
+                           bool of_layers = true) {
   return run_by_rows(model, request, [&](const Request& part, const Split&) {
     Session session(model, part, false);
+    if (of_layers) session.expect_between();
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, phase, examples);
-    RowProgram program(session, {.key = "gradient", .gradient = true}, {}, examples);
+    RowProgram program(session, {.key = "gradient", .gradient = true, .values = times_value}, {}, examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
       Dims dims = c.row_dims;
@@ -28,25 +31,18 @@ Attribution plain_gradient(const Model& model, const Request& request, const cha
             const Tensor g = program.gradient(i).to(DType::f64);
             Tensor& all = out.attributions[session.from()[i].name];
             const std::int64_t size = examples * k == 0 ? 0 : all.size() / (examples * k);
-            std::memcpy(all.mutable_data<double>().data() + first * k * size, g.raw(), g.bytes());
+            double* to = all.mutable_data<double>().data() + first * k * size;
+            std::memcpy(to, g.raw(), g.bytes());
+            if (!times_value) continue;
+            const std::vector<double> x = program.from_value(i).to_doubles();
+            for (std::int64_t j = 0; j < rows * k * size; ++j) {
+              to[j] *= x[static_cast<std::size_t>(j / (k * size) * size + j % size)];
+            }
           }
           for (std::int64_t r = 0; r < rows; ++r) {
             for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
           }
         });
-    if (times_input) {
-      for (const CutValue& c : session.from()) {
-        const std::vector<double> x = session.actual_of(c.name).to_doubles();
-        Tensor& all = out.attributions[c.name];
-        const auto a = all.mutable_data<double>();
-        const std::size_t size = a.empty() ? 0 : a.size() / static_cast<std::size_t>(examples * k);
-        const bool shared = x.size() == size;
-        for (std::size_t i = 0; i < a.size(); ++i) {
-          const std::size_t e = i / size / static_cast<std::size_t>(k);
-          a[i] *= x[shared ? i % size : e * size + i % size];
-        }
-      }
-    }
     scheduler.report(out.report);
     out.report.batched = session.batched();
     out.report.notices = session.notices();
@@ -58,7 +54,7 @@ Attribution plain_gradient(const Model& model, const Request& request, const cha
 }  // namespace
 
 Attribution gradients_at(const Model& model, const Request& request, const char* phase) {
-  return plain_gradient(model, request, phase, false);
+  return plain_gradient(model, request, phase, false, false);
 }
 
 Attribution run_method(const Model& model, const Saliency& options, const Request& request) {
@@ -73,6 +69,10 @@ Attribution run_method(const Model& model, const Saliency& options, const Reques
 
 Attribution run_method(const Model& model, const InputXGradient&, const Request& request) {
   return plain_gradient(model, request, "input-x-gradient", true);
+}
+
+Attribution run_method(const Model& model, const GradientXActivation& options, const Request& request) {
+  return plain_gradient(model, request, "gradient-x-activation", options.multiply_by_inputs);
 }
 
 }  // namespace onnxray

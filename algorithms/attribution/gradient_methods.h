@@ -15,10 +15,19 @@ struct InputXGradient {
   void visit(OptionVisitor&) {}
 };
 
+// y * dF/dy for the values y of layers, all in one pass (Captum's LayerGradientXActivation).
+struct GradientXActivation {
+  bool multiply_by_inputs = true;
+  void visit(OptionVisitor& v) {
+    v({.name = "multiply_by_inputs", .description = "multiply the gradient by the value"}, multiply_by_inputs);
+  }
+};
+
 // The signed gradients behind both, and behind the plain gradient API. `phase` names them in progress reports.
 Attribution gradients_at(const Model& model, const Request& request, const char* phase);
 
 Attribution run_method(const Model& model, const Saliency& options, const Request& request);
 Attribution run_method(const Model& model, const InputXGradient& options, const Request& request);
+Attribution run_method(const Model& model, const GradientXActivation& options, const Request& request);
 
 }  // namespace onnxray

@@ -145,6 +145,9 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   attribute->add_flag("--log-probability", a.log_probability, "explain log softmax of the value");
   attribute->add_option("--from", a.from, "attribute to this value; repeatable (default: every float input)")
       ->allow_extra_args(false);
+  attribute
+      ->add_option("--vary", a.vary, "what paths, baselines and noise replace where that is not --from; repeatable")
+      ->allow_extra_args(false);
   attribute->add_option("--masks", a.masks, "FILE.png of region codes: prints the share of the positive part in each");
   attribute->add_option(
       "--picture", a.picture,

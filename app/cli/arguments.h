@@ -17,6 +17,7 @@ struct Arguments {
   std::vector<std::string> to;       // --to / --of
   std::vector<std::string> from;     // --from / --wrt
   std::vector<std::string> targets;  // --target
+  std::vector<std::string> vary;     // --vary
   std::string to_mask;
   bool log_probability = false;
   std::vector<std::string> methods;                                 // attribute, bench: --method

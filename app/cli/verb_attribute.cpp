@@ -140,7 +140,8 @@ int run_attribute(const Arguments& args) {
   PictureOptions pictures = picture_options(args.picture, args.sign, args.outlier_percentile);
   if (!args.tokens.empty()) pictures.tokens = read_tokens(args.tokens);
   const LoadedInputs inputs = load_inputs(model, args);
-  Request request{.inputs = inputs.tensors, .to = {}, .from = args.from, .compute = compute_options(args)};
+  Request request{
+      .inputs = inputs.tensors, .to = {}, .from = args.from, .vary = args.vary, .compute = compute_options(args)};
   request.to = scalars_of(args, model, inputs.tensors, inputs.labels);
   std::optional<Image> masks;
   if (!args.masks.empty()) masks = read_image(args.masks);

@@ -224,6 +224,7 @@ std::string attribute_json(const Model& model, const Arguments& args, const Requ
   scalars["log_probability"] = args.log_probability;
   scalars["mask"] = args.to_mask;
   scalars["from"] = args.from;
+  if (!args.vary.empty()) scalars["vary"] = args.vary;
   j["asked"] = scalars;
   if (answers.size() == 1) j["rows"] = rows_json(answers[0], k);
   Json top = Json::array();

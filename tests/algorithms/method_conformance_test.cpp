@@ -100,16 +100,33 @@ bool runs_on(const MethodInfo& info, const Subject& s) {
   return false;
 }
 
+// What a method cannot be asked here: blurs need images.
+bool applies(const MethodInfo& info, const Subject& s) {
+  if (info.name != "blur-integrated-gradients") return true;
+  const Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from};
+  return std::all_of(s.from.begin(), s.from.end(),
+                     [&](const std::string& name) { return row_dims_of_value(s.model, request, name).size() >= 2; });
+}
+
+// The relative difference between chunks that rounding may cause in float32. Guided IG decides by the order of
+// gradients, which rounding may turn around.
+double float32_tolerance(const MethodInfo& info) { return info.name == "guided-integrated-gradients" ? 2e-2 : 1e-5; }
+
 // Few rows: five steps, windows of half an axis.
 class Small final : public OptionVisitor {
  public:
   Small(const Subject& s, const Request& request) : subject_(s), request_(request) {}
   void operator()(const OptionInfo&, bool&) override {}
   void operator()(const OptionInfo& info, std::int64_t& field) override {
-    if (std::string(info.name) == "n_steps") field = 5;
-    if (std::string(info.name) == "n_samples") field = 6;
+    const std::string name = info.name;
+    if (name == "n_steps") field = 5;
+    if (name == "n_samples") field = 6;
+    if (name == "nt_samples") field = 3;
+    if (name == "max_steps") field = 64;
   }
   void operator()(const OptionInfo& info, double& field) override {
+    if (std::string(info.name) == "max_delta") field = 10;
+    if (std::string(info.name) == "max_sigma") field = 2;
     if (std::string(info.name) == "alpha") field = 1e-6;  // a stronger lasso leaves nothing of small models
   }
   void operator()(const OptionInfo&, std::string&) override {}
@@ -122,7 +139,10 @@ class Small final : public OptionVisitor {
     }
     EXPECT_TRUE(std::string(info.name) == "sliding_window_shapes" || std::string(info.name) == "strides");
   }
-  void operator()(const OptionInfo&, std::vector<double>&) override {}
+  void operator()(const OptionInfo& info, std::vector<double>& field) override {
+    EXPECT_EQ(std::string(info.name), "stdevs");
+    field = {0.05};
+  }
   void operator()(const OptionInfo&, Baselines& field) override {
     field.constant = 0.125;
     field.text = "0.125";
@@ -139,6 +159,7 @@ Attribution run_small(const MethodInfo& info, const Subject& s, const ComputeOpt
   Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from, .compute = compute};
   if (example >= 0) {
     for (auto& [name, t] : request.inputs) t = t.rows(example, example + 1);
+    request.compute.first_example = example;  // the draws of its row in the batch
   }
   const auto method = info.make();
   Small options(s, request);
@@ -169,6 +190,7 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
   for (const Subject& s : subjects()) {
     SCOPED_TRACE(s.name);
     if (!runs_on(info(), s)) continue;
+    if (!applies(info(), s)) continue;
     for (const Precision precision : {Precision::kFloat64, Precision::kFloat32}) {
       // float32 is another set of kernels under the same rows: the models declared so show it.
       if (precision == Precision::kFloat32 && s.model.default_precision() != precision) continue;
@@ -180,7 +202,8 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
             EXPECT_TRUE(got.attributions.at(name).same_bits(t))
                 << what << " " << name << ": relative distance " << relative_distance(got.attributions.at(name), t);
           } else {
-            EXPECT_LE(relative_distance(got.attributions.at(name), t), 1e-5) << what << " " << name;
+            EXPECT_LE(relative_distance(got.attributions.at(name), t), float32_tolerance(info()))
+                << what << " " << name;
           }
         }
         EXPECT_LE(testing::largest_difference(got.values, want.values),
@@ -220,6 +243,28 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
   }
 }
 
+// How far the default options may be from completeness on the net below: rounding with Gauss-Legendre nodes, what was
+// asked for with adaptive steps, a left sum of 200 steps, the mean of 20000 draws.
+double completeness_tolerance(const MethodInfo& info) {
+  if (info.stochastic) return 1e-2;
+  if (info.name == "guided-integrated-gradients") return 1e-2;
+  return info.name == "adaptive-integrated-gradients" ? 1e-3 : 1e-9;
+}
+
+class ManySamples final : public OptionVisitor {
+ public:
+  void operator()(const OptionInfo&, bool&) override {}
+  void operator()(const OptionInfo& info, std::int64_t& field) override {
+    if (std::string(info.name) == "n_samples") field = 20000;
+  }
+  void operator()(const OptionInfo&, double&) override {}
+  void operator()(const OptionInfo&, std::string&) override {}
+  void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>&) override {}
+  void operator()(const OptionInfo&, std::vector<double>&) override {}
+  void operator()(const OptionInfo&, Baselines&) override {}
+  void operator()(const OptionInfo&, FeatureMask&) override {}
+};
+
 // sum(attributions) = F(x) - F(x') on a smooth net with many steps, and delta says so.
 TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
   if (info().is_map) {
@@ -247,20 +292,23 @@ TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
     }
     return;
   }
+  if (info().name == "occlusion" || info().name == "blur-integrated-gradients") GTEST_SKIP() << "no rows of shape [4]";
+  const auto method = info().make();
   if (!info().completeness) {
-    if (info().name == "occlusion") GTEST_SKIP();
-    EXPECT_TRUE(info().make()->run(model, request).delta.empty());
+    EXPECT_TRUE(method->run(model, request).delta.empty());
     return;
   }
-  const Attribution a = info().make()->run(model, request);
+  ManySamples many;
+  method->visit_options(many);
+  const Attribution a = method->run(model, request);
   ASSERT_EQ(a.delta.size(), static_cast<std::size_t>(kExamples));
   for (std::size_t e = 0; e < kExamples; ++e) {
     double sum = 0;
     for (const double v :
          a.attributions.at("x").rows(static_cast<std::int64_t>(e), static_cast<std::int64_t>(e) + 1).to_doubles())
       sum += v;
-    EXPECT_NEAR(sum, a.values[e] - a.baseline_values[e], 1e-9);
-    EXPECT_NEAR(a.delta[e], sum - (a.values[e] - a.baseline_values[e]), 1e-14);
+    EXPECT_NEAR(sum, a.values[e] - a.baseline_values[e], completeness_tolerance(info()));
+    EXPECT_NEAR(a.delta[e], sum - (a.values[e] - a.baseline_values[e]), info().stochastic ? 1e-12 : 1e-14);
     EXPECT_GT(std::abs(sum), 1e-3);
   }
 }
@@ -269,6 +317,8 @@ TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
 TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
   if (info().is_map) GTEST_SKIP() << "channels are summed";
   if (!info().zero_for_ignored) GTEST_SKIP() << "estimates that are 0 only on average, or not at all";
+  if (!info().explains_scalar) GTEST_SKIP() << "explains no scalar";
+  if (info().name == "blur-integrated-gradients") GTEST_SKIP() << "the rows are no images";
   testing::ModelBuilder m;
   m.input("x", {"N", 5}, DType::f64).input("z", {"N", 2}, DType::f64);
   m.output("y", {"N", 2}, DType::f64).output("other", {"N", 2}, DType::f64);
@@ -315,6 +365,7 @@ TEST_P(Methods, SeveralScalarsEqualSingleOnes) {
     SCOPED_TRACE(name);
     const Subject s = exported(name);
     if (!runs_on(info(), s)) continue;
+    if (!applies(info(), s)) continue;
     Request request{.inputs = s.inputs, .to = {}, .from = s.from};
     const std::vector<std::string> texts = {"logits:0", "logits:3", "logits:1-logits:2"};
     const auto run = [&](std::vector<Scalar> to) {
@@ -366,6 +417,7 @@ TEST_P(Methods, ReportExactProgressAndCanBeCancelled) {
     SCOPED_TRACE(name);
     const Subject s = exported(name);
     if (!runs_on(info(), s)) continue;
+    if (!applies(info(), s)) continue;
     std::vector<Progress> seen;
     const Attribution a = run_small(info(), s, {.chunk = 2, .progress = [&](const Progress& p) {
                                                   seen.push_back(p);
@@ -374,7 +426,8 @@ TEST_P(Methods, ReportExactProgressAndCanBeCancelled) {
     ASSERT_GE(seen.size(), 2u);
     for (std::size_t i = 0; i < seen.size(); ++i) {
       EXPECT_EQ(seen[i].phase, info().name);
-      EXPECT_EQ(seen[i].total, seen[0].total);
+      // Adaptive steps are counted once they are known to be needed.
+      if (info().name != "adaptive-integrated-gradients") EXPECT_EQ(seen[i].total, seen[0].total);
       EXPECT_GT(seen[i].done, i == 0 ? 0 : seen[i - 1].done);
       EXPECT_GE(seen[i].seconds, i == 0 ? 0 : seen[i - 1].seconds);
       EXPECT_GE(seen[i].remaining_seconds, 0);

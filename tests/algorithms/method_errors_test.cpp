@@ -223,6 +223,50 @@ TEST(Errors, NameThePlaceWhatWasGotAndWhatIsExpected) {
       {"too many strides",
        with(Occlusion{.sliding_window_shapes = {{2}}, .strides = {{1}, {1}}}),
        {"2 strides for 1 value"}},
+      {"no samples", with(GradientShap{.n_samples = 0}), {"n_samples is 0"}},
+      {"blur as a sample of baselines",
+       with(ExpectedGradients{.baselines = {.kind = Baselines::Kind::kBlur}}),
+       {"drawn from a sample", "blur"}},
+      {"a sample of a wrong shape",
+       with(ExpectedGradients{.baselines = baseline("x", Tensor::zeros(DType::f64, {7, 3})).baselines}),
+       {"baselines for 'x'", "[7, 3]", "any number of rows of shape [4]"}},
+      {"too many deviations", with(GradientShap{.stdevs = {0.1, 0.2}}), {"2 stdevs for 1 value"}},
+      {"negative deviation", with(GradientShap{.stdevs = {-0.1}}), {"stdevs is -0.1"}},
+      {"too many deviations of a tunnel",
+       with(NoiseTunnel{.nt_type = "vargrad", .stdevs = {0.1, 0.2}}),
+       {"2 stdevs for 1 input"}},
+      {"unknown kind of tunnel", with(NoiseTunnel{.nt_type = "mean"}), {"nt_type is 'mean'", "smoothgrad_sq"}},
+      {"unknown method inside", [] { (void)NoiseTunnel{.inner = InnerMethod("magic")}; }, {"unknown method 'magic'"}},
+      {"a tunnel in a tunnel", [] { (void)NoiseTunnel{.inner = InnerMethod("noise-tunnel")}; }, {"cannot wrap itself"}},
+      {"bad option of the method inside",
+       with(NoiseTunnel{.inner = InnerMethod(IntegratedGradients{.n_steps = 0})}),
+       {"n_steps is 0"}},
+      {"conductance of what is not between",
+       [] {
+         Request r = good();
+         r.to = {scalar_of("cube", {0, 0})};
+         r.from = {"p"};
+         (void)attribute(linear(), Conductance{}, r);
+       },
+       {"'cube' does not depend on 'p'"}},
+      {"a neuron that is no value", with(Conductance{.through = "conv9:0"}), {"'conv9:0' names no value"}},
+      {"a neuron without an index", with(Conductance{.through = "y"}), {"neuron 'y'", "6 elements", "y:0"}},
+      {"a neuron and a layer",
+       [] {
+         Request r = good();
+         r.from = {"cube"};
+         (void)attribute(linear(), Conductance{.through = "y:0"}, r);
+       },
+       {"attributes to the model's inputs"}},
+      {"another thing varies",
+       changed([](Request& r) {
+         r.from = {"y"};
+         r.vary = {"x"};
+       }),
+       {"varies what it attributes to"}},
+      {"blurring a vector", with(BlurIntegratedGradients{}), {"needs images", "'x'", "[4]"}},
+      {"a delta of zero", with(AdaptiveIntegratedGradients{.max_delta = 0}), {"max_delta is 0"}},
+      {"a fraction above one", with(GuidedIntegratedGradients{.fraction = 1.5}), {"fraction is 1.5"}},
   };
   const auto mask = [](Tensor ids) {
     FeatureMask m{.kind = FeatureMask::Kind::kTensors};

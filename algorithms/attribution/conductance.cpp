@@ -1,0 +1,118 @@
+#include "algorithms/attribution/conductance.h"
+
+#include "algorithms/attribution/path_ends.h"
+#include "algorithms/baselines.h"
+
+namespace onnxray {
+namespace {
+
+constexpr const char* kNeuron = "neuron";
+
+// Where the path goes: x - x', nothing for integer values.
+ValueId path_direction(RowCtx& c, std::size_t i) {
+  const ValueId x = c.actual(i);
+  return is_float(c.b.dtype(x)) ? c.b.sub(x, c.baseline(i)) : kNoValue;
+}
+
+// Runs the steps of the path; the folds of `program` do the rest.
+void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, std::int64_t examples) {
+  const auto steps = static_cast<std::int64_t>(q.alphas.size());
+  scheduler.run(
+      program, examples * steps,
+      [&](std::int64_t r) {
+        const auto step = static_cast<std::size_t>(r % steps);
+        return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
+      },
+      [](std::int64_t, std::int64_t) {});
+}
+
+Attribution of_layers(const Model& model, const Conductance& options, const Quadrature& q, const Request& request) {
+  return run_by_rows(model, request, [&](const Request& part, const Split& split) {
+    Session session(model, part, attributes_to_inputs(model, part));
+    session.expect_between();
+    const std::int64_t examples = session.examples();
+    const auto steps = static_cast<std::int64_t>(q.alphas.size());
+    const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
+    Scheduler scheduler(part.compute, "conductance", examples * (steps + 2));
+    Attribution out;
+    add_path_ends(scheduler, session, baselines, out);
+    RowSpec spec{.key = "conductance", .make = path_rows()};
+    spec.direction = path_direction;
+    spec.folds = {[](FoldCtx& c, std::size_t i) { return c.b.mul(c.gradient(i), c.spread(c.tangent(i))); }};
+    RowProgram path(session, spec, baselines, examples * steps);
+    run_path(scheduler, path, q, examples);
+    for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
+    add_delta(session, rise_of(out), out);
+    finish_report(scheduler, session, out);
+    return out;
+  });
+}
+
+// The weights in the shape of one row of the neuron's layer.
+Tensor selection(const CutValue& layer, const Scalar& neuron) {
+  Tensor weights = Tensor::zeros(DType::f64, layer.row_dims);
+  const auto w = weights.mutable_data<double>();
+  for (const Term& t : neuron.terms) {
+    ONNXRAY_CHECK(!t.index.empty() || w.size() == 1, "neuron '", neuron.text, "': '", layer.name, "' has ", w.size(),
+                  " elements per row (shape ", to_string(layer.row_dims), "), say which, e.g. ", layer.name, ":0");
+    w[t.index.empty() ? 0 : static_cast<std::size_t>(flat_position(layer.row_dims, t.index[0], layer.name))] +=
+        t.coefficient;
+  }
+  return weights;
+}
+
+Attribution through_neuron(const Model& model, const Conductance& options, const Quadrature& q,
+                           const Request& request) {
+  std::int64_t examples_given = 1;
+  const auto canonical = model.canonical(specialisation_of(model, request, examples_given));
+  const Scalar neuron =
+      parse_scalar(options.through, [&](std::string_view name) { return canonical->graph.find(name) != kNoValue; });
+  const std::string& layer = neuron.terms[0].value;
+  for (const Term& t : neuron.terms) {
+    ONNXRAY_CHECK(t.value == layer, "neuron '", options.through, "' mixes two values");
+  }
+  ONNXRAY_CHECK(attributes_to_inputs(model, request),
+                "conductance through a neuron attributes to the model's inputs; `from` (--from) names another value");
+  Request inner = request;
+  inner.vary = request.from;
+  inner.from = {layer};
+  return run_by_rows(model, inner, [&](const Request& part, const Split& split) {
+    const Session session(model, part, false);
+    session.expect_between();
+    const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
+    const auto steps = static_cast<std::int64_t>(q.alphas.size());
+    const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
+    Scheduler scheduler(part.compute, "conductance", examples * (steps + 2));
+    Attribution out;
+    add_path_ends(scheduler, session, baselines, out);
+    RowSpec spec{.key = "conductance of a neuron", .make = path_rows()};
+    spec.inputs = {{.name = kNeuron, .dtype = DType::f64, .dims = session.from()[0].row_dims, .per_row = false}};
+    std::vector<std::size_t> read;
+    for (std::size_t i = 0; i < session.vary().size(); ++i) {
+      if (!is_float(session.vary()[i].dtype)) continue;
+      read.push_back(i);
+      spec.folds.push_back(
+          [i](FoldCtx& c, std::size_t) { return c.pull_back(0, c.b.mul(c.gradient(0), c.input(kNeuron)), i); });
+    }
+    RowProgram path(session, spec, baselines, examples * steps);
+    path.bind(kNeuron, selection(session.from()[0], neuron).to(session.float_type()));
+    run_path(scheduler, path, q, examples);
+    for (std::size_t f = 0; f < read.size(); ++f) {
+      const CutValue& c = session.vary()[read[f]];
+      Tensor a = path.folded(0, f);
+      if (options.multiply_by_inputs) PathDifference(c, baselines[read[f]]).multiply(a, k);
+      out.attributions[c.name] = a;
+    }
+    finish_report(scheduler, session, out);
+    return out;
+  });
+}
+
+}  // namespace
+
+Attribution run_method(const Model& model, const Conductance& options, const Request& request) {
+  const Quadrature q = quadrature(options.method, options.n_steps);
+  return options.through.empty() ? of_layers(model, options, q, request) : through_neuron(model, options, q, request);
+}
+
+}  // namespace onnxray

@@ -1,0 +1,35 @@
+// Conductance: integrated gradients' total, attributed to inner values. Dhamdhere, Sundararajan, Yan, "How Important Is
+// a Neuron?", ICLR 2019, equations 2 and 3. On the path x(alpha) = x' + alpha (x - x'), for an element y of a layer,
+//   Cond_y = integral over alpha in [0, 1] of dF/dy * dy/dalpha,   dy/dalpha = sum over i of dy/dx_i (x_i - x'_i).
+// The derivative of y along the path is exact (directional_derivative in engine/autodiff.h), so the sum over a layer
+// that all paths cross is F(x) - F(x') up to the quadrature, with every rule. Any number of layers come from one sweep.
+// With `through`, the flow through that element of a layer is attributed to the inputs instead:
+//   Cond_i = (x_i - x'_i) * integral over alpha of dF/dy * dy/dx_i.
+#pragma once
+#include "algorithms/attribution.h"
+#include "algorithms/quadrature.h"
+
+namespace onnxray {
+
+struct Conductance {
+  std::int64_t n_steps = 50;
+  std::string method = "gausslegendre";
+  Baselines baselines;
+  std::string through;
+  bool multiply_by_inputs = true;
+  void visit(OptionVisitor& v) {
+    v({.name = "n_steps", .description = "points on the path", .lo = 1, .hi = 1e6}, n_steps);
+    v({.name = "method",
+       .description = "quadrature on the path",
+       .choices = {"gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"}},
+      method);
+    v({.name = "baselines", .description = "where the path starts: a number, blur, or a file"}, baselines);
+    v({.name = "through", .description = "VALUE:INDEX: attribute what flows through this neuron to the inputs"},
+      through);
+    v({.name = "multiply_by_inputs", .description = "with through: multiply by x - baseline"}, multiply_by_inputs);
+  }
+};
+
+Attribution run_method(const Model& model, const Conductance& options, const Request& request);
+
+}  // namespace onnxray

@@ -1,0 +1,34 @@
+#include "algorithms/attribution/internal_influence.h"
+
+#include "algorithms/attribution/path_ends.h"
+#include "algorithms/baselines.h"
+
+namespace onnxray {
+
+Attribution run_method(const Model& model, const InternalInfluence& options, const Request& request) {
+  const Quadrature q = quadrature(options.method, options.n_steps);
+  return run_by_rows(model, request, [&](const Request& part, const Split& split) {
+    const Session session(model, part, attributes_to_inputs(model, part));
+    session.expect_between();
+    const auto steps = static_cast<std::int64_t>(q.alphas.size());
+    const std::int64_t examples = session.examples();
+    const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
+    Scheduler scheduler(part.compute, "internal-influence", examples * (steps + 2));
+    Attribution out;
+    add_path_ends(scheduler, session, baselines, out);
+    RowProgram path(session, {.key = "path gradient", .make = path_rows(), .folds = {fold_gradient()}}, baselines,
+                    examples * steps);
+    scheduler.run(
+        path, examples * steps,
+        [&](std::int64_t r) {
+          const auto step = static_cast<std::size_t>(r % steps);
+          return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
+        },
+        [](std::int64_t, std::int64_t) {});
+    for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
+    finish_report(scheduler, session, out);
+    return out;
+  });
+}
+
+}  // namespace onnxray
