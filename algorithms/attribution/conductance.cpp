@@ -28,8 +28,7 @@ void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, st
 
 Attribution of_layers(const Model& model, const Conductance& options, const Quadrature& q, const Request& request) {
   return run_by_rows(model, request, [&](const Request& part, const Split& split) {
-    Session session(model, part, attributes_to_inputs(model, part));
-    session.expect_between();
+    Session session = session_of_path(model, part);
     const std::int64_t examples = session.examples();
     const auto steps = static_cast<std::int64_t>(q.alphas.size());
     const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);

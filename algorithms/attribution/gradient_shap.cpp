@@ -256,8 +256,7 @@ class Sampler {
 
 Attribution sample(const Model& model, const Request& request, const Sampling& s) {
   return run_by_rows(model, request, [&](const Request& part, const Split&) {
-    Session session(model, part, attributes_to_inputs(model, part));
-    session.expect_between();
+    Session session = session_of_path(model, part);
     return Sampler(session, part, s).run();
   });
 }

@@ -8,8 +8,7 @@ namespace onnxray {
 Attribution run_method(const Model& model, const InternalInfluence& options, const Request& request) {
   const Quadrature q = quadrature(options.method, options.n_steps);
   return run_by_rows(model, request, [&](const Request& part, const Split& split) {
-    const Session session(model, part, attributes_to_inputs(model, part));
-    session.expect_between();
+    const Session session = session_of_path(model, part);
     const auto steps = static_cast<std::int64_t>(q.alphas.size());
     const std::int64_t examples = session.examples();
     const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);

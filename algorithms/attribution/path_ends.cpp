@@ -13,6 +13,19 @@ bool attributes_to_inputs(const Model& model, const Request& request) {
   });
 }
 
+Session session_of_path(const Model& model, const Request& request) {
+  const bool inputs = attributes_to_inputs(model, request);
+  const bool floats =
+      std::any_of(model.inputs().begin(), model.inputs().end(), [](const ValueInfo& in) { return is_float(in.dtype); });
+  Session session(model, request, inputs || (!floats && request.vary.empty()));
+  session.expect_between();
+  if (!inputs && !floats && request.vary.empty()) {
+    session.notice("the model's inputs are integers: the path runs from the baseline of '" + request.from[0] +
+                   "' itself");
+  }
+  return session;
+}
+
 void add_path_ends(Scheduler& scheduler, const Session& session, const std::vector<Tensor>& baselines,
                    Attribution& out) {
   const std::int64_t examples = session.examples();

@@ -6,8 +6,13 @@
 namespace onnxray {
 
 // Whether every attributed value is an input of the model: then the inputs that are not attributed to stay as they are
-// (Captum's additional_forward_args). Inner values are reached by varying all inputs, or Request::vary.
+// (Captum's additional_forward_args).
 [[nodiscard]] bool attributes_to_inputs(const Model& model, const Request& request);
+
+// The session of a method whose path runs through the inputs, or Request::vary, up to inner values. Where there is
+// nothing to walk on, because all inputs are integers (token ids), the path runs in the attributed values' own space,
+// and a notice says so.
+[[nodiscard]] Session session_of_path(const Model& model, const Request& request);
 
 // Adds the scalars at the examples and at their baselines to `out`: 2 * examples rows of a program on path_rows().
 void add_path_ends(Scheduler& scheduler, const Session& session, const std::vector<Tensor>& baselines,

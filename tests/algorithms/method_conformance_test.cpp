@@ -100,8 +100,11 @@ bool runs_on(const MethodInfo& info, const Subject& s) {
   return false;
 }
 
-// What a method cannot be asked here: blurs need images.
+// What a method cannot be asked here: blurs need images, noise an input that is no integer.
 bool applies(const MethodInfo& info, const Subject& s) {
+  if (info.name == "noise-tunnel") {
+    return std::any_of(s.inputs.begin(), s.inputs.end(), [](const auto& in) { return is_float(in.second.dtype()); });
+  }
   if (info.name != "blur-integrated-gradients") return true;
   const Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from};
   return std::all_of(s.from.begin(), s.from.end(),
