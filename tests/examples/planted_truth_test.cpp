@@ -152,6 +152,7 @@ const std::vector<Claim>& claims() {
       {"input-x-gradient", {}, 0},
       {"integrated-gradients", {}, 0},
       {"occlusion", {{"sliding_window_shapes", "1,2,2"}}, 1},
+      {"feature-ablation", {}, 0},
       {"guided-backprop", {}, 0},
       {"deep-lift", {}, 0},
       {"guided-grad-cam", {}, 0},
@@ -219,6 +220,11 @@ TEST(PlantedTruth, GradientsFailWhereTheModelIsSaturated) {
   const std::vector<double> occluded = of("occlusion", {{"sliding_window_shapes", "1"}});
   EXPECT_NEAR(occluded[0], 1, 1e-12);
   EXPECT_NEAR(occluded[1], -0.5, 1e-12);
+  for (const char* name : {"feature-ablation", "shapley-values", "kernel-shap"}) {
+    const std::vector<double> a = of(name, {});
+    EXPECT_NEAR(a[0], 1, 1e-12) << name;
+    EXPECT_NEAR(a[1], -0.5, 1e-12) << name;
+  }
 }
 
 // --- The tank that is recognised by its sky (examples/tank) ---
