@@ -6,12 +6,14 @@
 
 namespace onnxray {
 
-Model load(const std::filesystem::path& path) {
-  return Model(std::make_shared<onnx_import::OnnxModel>(onnx_import::load_file(path), path.string()), cpu_backend());
+Model load(const std::filesystem::path& path, const LoadOptions& options) {
+  const Backend& backend = device_backend(options.device, options.mode);
+  return Model(std::make_shared<onnx_import::OnnxModel>(onnx_import::load_file(path), path.string()), backend);
 }
 
-Model load(std::span<const std::byte> bytes, const std::filesystem::path& folder) {
-  return Model(std::make_shared<onnx_import::OnnxModel>(onnx_import::parse_bytes(bytes, folder)), cpu_backend());
+Model load(std::span<const std::byte> bytes, const std::filesystem::path& folder, const LoadOptions& options) {
+  const Backend& backend = device_backend(options.device, options.mode);
+  return Model(std::make_shared<onnx_import::OnnxModel>(onnx_import::parse_bytes(bytes, folder)), backend);
 }
 
 Model inspect(const std::filesystem::path& path) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 
 #include "algorithms/attribution.h"
 #include "algorithms/attribution/activation.h"
@@ -35,16 +36,23 @@
 #include "algorithms/attribution/sobol_attribution.h"
 #include "algorithms/evaluate.h"
 #include "algorithms/gradient.h"
+#include "api/device.h"
 #include "engine/base/parallel.h"
 #include "engine/model.h"
 
 namespace onnxray {
 
-// Reads a model for the CPU backend. Throws Error: kBadInput for a file that is no valid model (what, where),
-// kUnsupported listing every unsupported operator with a node that uses it.
-[[nodiscard]] Model load(const std::filesystem::path& path);
+struct LoadOptions {
+  std::string device;  // "cpu", "cuda", "cuda:1"; empty: the environment's ONNXRAY_DEVICE, else "cpu"
+  ComputeMode mode = ComputeMode::kExact;  // of float32 on a CUDA device
+};
+
+// Reads a model for a device. Throws Error: kBadInput for a file that is no valid model (what, where) or a device that
+// is not there (what is missing), kUnsupported listing every unsupported operator with a node that uses it.
+[[nodiscard]] Model load(const std::filesystem::path& path, const LoadOptions& options = {});
 // The same from memory; external data is looked for in `folder` (none if empty).
-[[nodiscard]] Model load(std::span<const std::byte> bytes, const std::filesystem::path& folder = {});
+[[nodiscard]] Model load(std::span<const std::byte> bytes, const std::filesystem::path& folder = {},
+                         const LoadOptions& options = {});
 // Reads a model whose unsupported operators are only reported by Model::operators(); running it throws.
 [[nodiscard]] Model inspect(const std::filesystem::path& path);
 

@@ -253,9 +253,17 @@ struct LessEqual {
   }
 };
 
+// A visitor may belong to the host or to a kernel.
+#if defined(__CUDACC__)
+#define ONNXRAY_ANY_VISITOR _Pragma("nv_exec_check_disable")
+#else
+#define ONNXRAY_ANY_VISITOR
+#endif
+
 // Calls v.template operator()<Functor>(op name) for every float op of one input.
+ONNXRAY_ANY_VISITOR
 template <class V>
-void visit_unary(V&& v) {
+ONNXRAY_HD void visit_unary(V&& v) {
   v.template operator()<Neg>("neg");
   v.template operator()<Abs>("abs");
   v.template operator()<Sign>("sign");
@@ -300,8 +308,9 @@ void visit_unary(V&& v) {
 }
 
 // The same for every float op of two broadcasting inputs.
+ONNXRAY_ANY_VISITOR
 template <class V>
-void visit_binary(V&& v) {
+ONNXRAY_HD void visit_binary(V&& v) {
   v.template operator()<Add>("add");
   v.template operator()<Sub>("sub");
   v.template operator()<Mul>("mul");
@@ -334,10 +343,13 @@ void visit_binary(V&& v) {
   v.template operator()<MaskLessEqual>("less_equal");
 }
 
+ONNXRAY_ANY_VISITOR
 template <class V>
-void visit_ternary(V&& v) {
+ONNXRAY_HD void visit_ternary(V&& v) {
   v.template operator()<MaskWhere>("where");
   v.template operator()<MaxGrad>("max_grad");
 }
+
+#undef ONNXRAY_ANY_VISITOR
 
 }  // namespace onnxray::fn

@@ -10,8 +10,10 @@ namespace {
 
 // The options every computing verb shares.
 void add_compute(CLI::App* verb, Arguments& a) {
-  verb->add_option("--precision", a.precision, "float32 or float64 (default: float32, float64 for a float64 model)");
-  verb->add_option("--device", a.device, "cpu")->capture_default_str();
+  verb->add_option("--precision", a.precision,
+                   "float32 or float64; on CUDA also exact, balanced, fast, bf16 (default: float32, which is exact; "
+                   "float64 for a float64 model)");
+  verb->add_option("--device", a.device, "cpu, cuda or cuda:INDEX (default: $ONNXRAY_DEVICE, else cpu)");
   verb->add_option("--threads", a.threads, "threads (default: all)");
   verb->add_option("--memory", a.memory, "budget for activations, e.g. 2G (default: half of the machine's)");
   verb->add_option("--max-rows", a.max_rows, "refuse more rows of input than this");
@@ -181,6 +183,7 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   bench->add_option("--repeat", a.repeat, "timed runs after a warm-up; the median is printed")->capture_default_str();
   add_compute(bench, a);
   bench->add_flag("--profile", a.profile, "time per operator on standard error");
+  bench->add_flag("--accuracy", a.accuracy, "errors of the device's float32 modes against float64 instead of times");
   bench->allow_extras();
   bench->footer(
       "Options of the methods may follow, e.g. --n-steps 50.\n"

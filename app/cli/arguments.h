@@ -24,7 +24,7 @@ struct Arguments {
   std::vector<std::pair<std::string, std::string>> method_options;  // name without dashes, value
   std::string output = "onnxray-out";
   bool json = false, quiet = false;
-  std::string precision, device = "cpu", memory, preprocess;
+  std::string precision, device, memory, preprocess;
   int threads = 0;
   std::int64_t max_rows = 0, chunk = 0;
   std::uint64_t seed = 0;
@@ -33,7 +33,7 @@ struct Arguments {
   std::string picture, sign, tokens;  // attribute: how it is drawn
   double outlier_percentile = 2;
   std::int64_t rows = 0, repeat = 3;  // bench
-  bool profile = false;
+  bool profile = false, accuracy = false;
 };
 
 // Parses; on --help or a usage error prints and sets `exit_code` (0 or 2), returning false.

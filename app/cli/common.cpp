@@ -53,18 +53,37 @@ std::size_t parse_memory(const std::string& text) {
 
 }  // namespace
 
-Precision precision_of(const Arguments& args) {
-  if (args.precision.empty()) return Precision::kDeclared;
-  if (args.precision == "float32") return Precision::kFloat32;
-  if (args.precision == "float64") return Precision::kFloat64;
-  const bool gpu =
-      args.precision == "exact" || args.precision == "balanced" || args.precision == "fast" || args.precision == "bf16";
-  fail("--precision ", args.precision, gpu ? " is a CUDA mode, which this build does not have" : " is unknown",
-       "; expected float32 or float64");
+namespace {
+struct PrecisionName {
+  const char* name;
+  Precision precision;
+  ComputeMode mode;
+};
+const PrecisionName& find_precision(const std::string& name) {
+  static constexpr PrecisionName kNames[] = {
+      {"", Precision::kDeclared, ComputeMode::kExact},           {"float32", Precision::kFloat32, ComputeMode::kExact},
+      {"float64", Precision::kFloat64, ComputeMode::kExact},     {"exact", Precision::kFloat32, ComputeMode::kExact},
+      {"balanced", Precision::kFloat32, ComputeMode::kBalanced}, {"fast", Precision::kFloat32, ComputeMode::kFast},
+      {"bf16", Precision::kFloat32, ComputeMode::kBf16}};
+  for (const PrecisionName& n : kNames) {
+    if (name == n.name) return n;
+  }
+  fail("--precision ", name, " is unknown; expected float32, float64, or on CUDA exact, balanced, fast, bf16");
+}
+}  // namespace
+
+Precision precision_of(const Arguments& args) { return find_precision(args.precision).precision; }
+
+Model load_model(const Arguments& args) {
+  const ComputeMode mode = find_precision(args.precision).mode;
+  const bool of_devices = mode != ComputeMode::kExact || args.precision == "exact";
+  ONNXRAY_CHECK(!of_devices || device_backend(args.device).device != nullptr, "--precision ", args.precision,
+                " is a mode of CUDA devices, the device is ", device_backend(args.device).name(),
+                "; expected float32 or float64");
+  return load(args.model, {.device = args.device, .mode = mode});
 }
 
 ComputeOptions compute_options(const Arguments& args) {
-  ONNXRAY_CHECK(args.device == "cpu", "--device ", args.device, ": this build knows only cpu");
   ONNXRAY_CHECK(args.threads >= 0 && args.threads <= 4096, "--threads ", args.threads, ": expected a positive number");
   ONNXRAY_CHECK(args.chunk >= 0, "--chunk ", args.chunk, ": expected a positive number");
   if (args.threads > 0) set_max_threads(args.threads);

@@ -135,7 +135,7 @@ void print_answer(const Answer& a, const OutputFolder& folder, const std::vector
 
 int run_attribute(const Arguments& args) {
   OutputFolder folder(args.output);
-  const Model model = load(args.model);
+  const Model model = load_model(args);
   std::vector<Answer> answers = chosen_methods(args, model);
   PictureOptions pictures = picture_options(args.picture, args.sign, args.outlier_percentile);
   if (!args.tokens.empty()) pictures.tokens = read_tokens(args.tokens);

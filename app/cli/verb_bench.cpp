@@ -6,6 +6,7 @@
 #include <map>
 
 #include "algorithms/session.h"
+#include "app/cli/accuracy.h"
 #include "app/cli/method_options.h"
 #include "app/cli/verbs.h"
 #include "engine/base/philox.h"
@@ -55,13 +56,24 @@ void print_profile(const std::map<std::string, double>& seconds) {
 
 int run_bench(const Arguments& args) {
   const double loading = now();
-  const Model model = load(args.model);
+  const Model model = load_model(args);
   const double loaded = now();
   Arguments quiet = args;
   quiet.quiet = true;
   ComputeOptions compute = compute_options(quiet);
   compute.profile = args.profile;
   const NamedTensors inputs = random_inputs(model, args);
+  Scalar first_class;
+  first_class.terms.push_back(Term{});
+  {
+    const Request probe{.inputs = inputs, .to = {}, .from = {}, .compute = compute};
+    const Dims d = row_dims_of_value(model, probe, model.outputs().at(0).name);
+    first_class.terms[0].index = {Dims(d.size(), 0)};
+  }
+  if (args.accuracy) {
+    print_accuracy(args, inputs, first_class);
+    return 0;
+  }
   std::vector<std::string> wanted = args.methods;
   if (wanted.empty()) wanted = {"forward", "gradient"};
   std::vector<Measured> table;
@@ -69,13 +81,6 @@ int run_bench(const Arguments& args) {
     Measured m{.name = name};
     std::vector<double> times;
     std::function<ComputeReport()> once;
-    Scalar first_class;
-    first_class.terms.push_back(Term{});
-    {
-      const Request probe{.inputs = inputs, .to = {}, .from = {}, .compute = compute};
-      const Dims d = row_dims_of_value(model, probe, model.outputs().at(0).name);
-      first_class.terms[0].index = {Dims(d.size(), 0)};
-    }
     std::unique_ptr<Method> chosen;
     if (name == "forward") {
       once = [&] {

@@ -11,7 +11,7 @@ namespace onnxray::app {
 
 int run_grad(const Arguments& args) {
   OutputFolder folder(args.output);
-  const Model model = load(args.model);
+  const Model model = load_model(args);
   const LoadedInputs inputs = load_inputs(model, args);
   GradientQuery query{.inputs = inputs.tensors, .of = {}, .wrt = args.from, .compute = compute_options(args)};
   query.of = scalars_of(args, model, inputs.tensors, inputs.labels);

@@ -10,7 +10,7 @@
 namespace onnxray::app {
 
 int run_info(const Arguments& args) {
-  const Model model = load(args.model);
+  const Model model = load(args.model, {.device = "cpu"});
   ModelSummary summary;
   const NamedTensors inputs =
       args.shapes.empty() ? NamedTensors() : nominal_inputs(model, args);  // a bad --shape throws

@@ -26,7 +26,7 @@ bool fits_literally(const Model& model, const NamedTensors& inputs) {
 
 int run_run(const Arguments& args) {
   OutputFolder folder(args.output);
-  const Model model = load(args.model);
+  const Model model = load_model(args);
   const LoadedInputs inputs = load_inputs(model, args);
   const ComputeOptions compute = compute_options(args);
   Evaluation result;

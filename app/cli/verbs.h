@@ -16,6 +16,8 @@ int run_bench(const Arguments& args);
 
 // Shared by the computing verbs.
 [[nodiscard]] Precision precision_of(const Arguments& args);
+// MODEL for --device and --precision.
+[[nodiscard]] Model load_model(const Arguments& args);
 // Options from the command line; progress goes to standard error (a bar on a terminal, plain lines otherwise).
 [[nodiscard]] ComputeOptions compute_options(const Arguments& args);
 // --to, --of, --target, --to-mask as scalars.

@@ -31,9 +31,24 @@ Json model_json(const Model& model) {
           {"opsets", opsets}};
 }
 
-Json compute_json(const Arguments& args, const ComputeReport& r) {
-  return {{"device", args.device},
-          {"precision", text_of(r.precision)},
+// "cpu", or what the device calls itself.
+std::string device_text(const Backend& b) { return b.device ? b.device->description() : b.name(); }
+
+// Devices say how they multiply float32.
+std::string precision_text(const Backend& b, Precision p) {
+  if (b.device == nullptr || p != Precision::kFloat32) return text_of(p);
+  switch (b.mode) {
+    case ComputeMode::kBalanced: return "balanced";
+    case ComputeMode::kFast: return "fast";
+    case ComputeMode::kBf16: return "bf16";
+    case ComputeMode::kExact: break;
+  }
+  return "exact";
+}
+
+Json compute_json(const Model& model, const Arguments& args, const ComputeReport& r) {
+  return {{"device", device_text(model.backend())},
+          {"precision", precision_text(model.backend(), r.precision)},
           {"threads", max_threads()},
           {"seed", args.seed},
           {"chunk", r.chunk},
@@ -78,17 +93,31 @@ Json asked_scalars(const std::vector<std::string>& to, const std::vector<std::st
 
 }  // namespace
 
-std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses) {
+std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses,
+                        const std::vector<DeviceColumn>& columns) {
   Json j = head(model, "doctor");
   j["operators"] = Json::array();
-  for (const OperatorUse& u : uses) {
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    const OperatorUse& u = uses[i];
+    Json devices = Json::object();
+    for (const DeviceColumn& c : columns) {
+      if (c.problem.empty()) devices[c.kind] = u.forward && c.on_host[i] == 0;
+      else devices[c.kind] = nullptr;
+    }
     j["operators"].push_back({{"operator", u.op},
                               {"domain", u.domain},
                               {"opset", u.version},
                               {"nodes", u.count},
                               {"first_node", u.first_node},
                               {"forward", u.forward},
-                              {"gradient", u.gradient}});
+                              {"gradient", u.gradient},
+                              {"devices", devices}});
+  }
+  j["on_host"] = Json::object();
+  for (const DeviceColumn& c : columns) {
+    Json gaps = Json::array();
+    for (const DeviceGap& g : c.gaps) gaps.push_back({{"node", g.node}, {"op", g.op}});
+    j["on_host"][c.kind] = gaps;
   }
   return dump(j);
 }
@@ -162,7 +191,7 @@ std::string run_json(const Model& model, const Arguments& args, const std::vecto
                      const Evaluation& result, const std::map<std::string, std::string>& files) {
   Json j = head(model, "run");
   j["inputs"] = inputs;
-  j["compute"] = compute_json(args, result.report);
+  j["compute"] = compute_json(model, args, result.report);
   j["files"] = files;
   return dump(j);
 }
@@ -173,7 +202,7 @@ std::string grad_json(const Model& model, const Arguments& args, const std::vect
   j["inputs"] = inputs;
   j["of"] = asked_scalars(args.to, args.targets);
   j["values"] = result.values;
-  j["compute"] = compute_json(args, result.report);
+  j["compute"] = compute_json(model, args, result.report);
   j["files"] = files;
   return dump(j);
 }
@@ -237,7 +266,7 @@ std::string attribute_json(const Model& model, const Arguments& args, const Requ
   }
   j["predictions"] = top;
   if (answers.size() == 1) {
-    j["compute"] = compute_json(args, answers[0].result.report);
+    j["compute"] = compute_json(model, args, answers[0].result.report);
     j["files"] = files_json(answers[0]);
     return dump(j);
   }
@@ -246,7 +275,7 @@ std::string attribute_json(const Model& model, const Arguments& args, const Requ
     Json one = Json::object();
     method_into(one, a);
     one["rows"] = rows_json(a, k);
-    one["compute"] = compute_json(args, a.result.report);
+    one["compute"] = compute_json(model, args, a.result.report);
     one["files"] = files_json(a);
     j["answers"].push_back(std::move(one));
   }

@@ -51,7 +51,15 @@ struct VerifyLine {
   std::string name, status, detail;
 };
 
-[[nodiscard]] std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses);
+// What a device computes of a model, for `doctor`.
+struct DeviceColumn {
+  std::string kind;           // "cpu", "cuda"
+  std::vector<char> on_host;  // per operator: some of its nodes run on the host
+  std::vector<DeviceGap> gaps;
+  std::string problem;  // why it is not known
+};
+[[nodiscard]] std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses,
+                                      const std::vector<DeviceColumn>& columns);
 [[nodiscard]] std::string info_json(const Model& model, const ModelSummary& summary);
 [[nodiscard]] std::string methods_json();
 [[nodiscard]] std::string verify_json(const std::vector<VerifyLine>& lines, int passed, int failed, int skipped);

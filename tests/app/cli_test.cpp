@@ -446,7 +446,8 @@ TEST_F(Cli, BadRequestsAreOneClearLine) {
   expect_refused(ig + "--baselines none.npy", 2, {"'none.npy' does not exist"});
   expect_refused(ig + "--baselines bad.npy", 2, {"baseline for 'x'", "[2, 5]"});
   expect_refused(ig + "--precision bf16", 2, {"--precision bf16"});
-  expect_refused(ig + "--device cuda", 2, {"--device cuda"});
+  expect_refused(ig + "--precision fast --device cpu", 2, {"--precision fast", "CUDA", "cpu"});
+  expect_refused(ig + "--device gpu", 2, {"unknown device 'gpu'", "cuda:INDEX"});
   expect_refused(ig + "--memory lots", 2, {"--memory lots"});
   expect_refused(ig + "--memory 100", 2, {"one row needs"});
   const std::string occlusion = "attribute m.onnx -i x.npy --target 0 --method occlusion ";

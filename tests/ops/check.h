@@ -14,18 +14,22 @@
 
 namespace onnxray::testing {
 
+using Failures = std::vector<std::string>;
+
 struct Subject {
   const OpDef& op;
   const OpCase& spec;
   const Backend& backend;
+  // Samples whose kernel declines them, which the host then computes; null: declining is a failure.
+  Failures* declined = nullptr;
 };
-
-using Failures = std::vector<std::string>;
 
 // Every op of the registry has a case with at least 6 samples, and every case an op.
 [[nodiscard]] Failures check_coverage(const OpRegistry& registry, std::span<const OpCase> cases);
 // float64 and float32 against the reference; red zones, untouched inputs, unread outputs, constants, odd alignment.
 [[nodiscard]] Failures check_forward(const Subject& s);
+// The op in a plan of its own against the reference: all that can be asked of a device whose memory is not the host's.
+[[nodiscard]] Failures check_reference(const Subject& s);
 // Each error sample makes infer throw Error.
 [[nodiscard]] Failures check_errors(const Subject& s);
 // In a plan whose inputs die at the node (so that their memory may be taken over), and with one value as several

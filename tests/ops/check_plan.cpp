@@ -49,6 +49,21 @@ std::vector<Tensor> run_in_chain(const Subject& s, const OpSample& sample, std::
 
 }  // namespace
 
+Failures check_reference(const Subject& s) {
+  return for_each_sample(s, [&](std::size_t k, DType float_type, const auto& report) {
+    const OpSample& sample = s.spec.samples[k];
+    const std::vector<Tensor> inputs = draw_inputs(sample, float_type, seed_of(s, k));
+    std::vector<Array> arrays;
+    for (const Tensor& t : inputs) arrays.push_back(to_array(t));
+    const std::vector<Array> want = s.spec.reference(arrays, sample.attrs);
+    const std::vector<Tensor> got = run_sample(s, sample, inputs);
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      const std::string off = difference(got[i], want[i], tolerance(s, float_type, got[i].dtype()));
+      if (!off.empty()) report(detail::concat("output ", i, ": ", off));
+    }
+  });
+}
+
 Failures check_plan(const Subject& s) {
   if (s.op.traits.updates) return {};
   return for_each_sample(s, [&](std::size_t k, DType float_type, const auto& report) {

@@ -2,33 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 
 #include "kernels/cpu/cpu.h"
 #include "tests/ops/check.h"
 
 namespace onnxray::testing {
 namespace {
-
-const std::vector<OpCase>& all_cases() {
-  static const std::vector<OpCase> cases = [] {
-    std::vector<OpCase> c;
-    add_elementwise_cases(c);
-    add_activation_cases(c);
-    add_matmul_cases(c);
-    add_conv_cases(c);
-    add_pool_cases(c);
-    add_norm_cases(c);
-    add_reduce_cases(c);
-    add_layout_cases(c);
-    add_index_cases(c);
-    add_row_cases(c);
-    add_random_cases(c);
-    add_patch_cases(c);
-    return c;
-  }();
-  return cases;
-}
 
 std::vector<std::string> op_names() {
   std::vector<std::string> names;

@@ -57,4 +57,7 @@ void add_row_cases(std::vector<OpCase>& cases);
 void add_random_cases(std::vector<OpCase>& cases);
 void add_patch_cases(std::vector<OpCase>& cases);
 
+// All of them.
+[[nodiscard]] const std::vector<OpCase>& all_cases();
+
 }  // namespace onnxray::testing

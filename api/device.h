@@ -1,0 +1,33 @@
+// Devices by name. A device other than the CPU lives in a module of its own (libonnxray_cuda.so) that is opened when it
+// is first asked for, so that programs start on machines without a GPU, a driver or a toolkit.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/model.h"
+
+namespace onnxray {
+
+// "cpu", "cuda" (the first device), "cuda:1"; empty: the environment's ONNXRAY_DEVICE, else "cpu". Throws Error that
+// says what is missing: no such device name, no module and where it was looked for, no driver, no device. The result
+// lives until the process ends.
+// Modes other than kExact are for devices.
+[[nodiscard]] const Backend& device_backend(std::string_view name, ComputeMode mode = ComputeMode::kExact);
+
+// The kernels of a module without its device, to say on any machine what a device covers; null where there is no
+// module.
+[[nodiscard]] const Backend* device_table(std::string_view kind);
+
+// "cpu" and the kinds of device whose module is there: "cuda".
+[[nodiscard]] std::vector<std::string> device_kinds();
+
+// The nodes of a float32 forward pass and its gradient that have no kernel in `table`, so that the host computes them
+// between copies: "conv1 (Conv)", "conv_weight_grad". A kernel may decline more, by shape or dtype; a result's notices
+// name those. `inputs` give the shapes. Throws what the importer and the gradient throw.
+struct DeviceGap {
+  std::string node, op;
+};
+[[nodiscard]] std::vector<DeviceGap> device_gaps(const Model& model, const NamedTensors& inputs, const Backend& table);
+
+}  // namespace onnxray

@@ -1,0 +1,31 @@
+// The CUDA backend's table: one registration function per op family. The same sources make two backends: the device's
+// (compiled by nvcc into the module, kernels/cuda/module) and the simulator's (kernels/sim).
+#pragma once
+#include <optional>
+
+#include "engine/backend.h"
+#include "kernels/cuda/epilogue.h"
+
+namespace onnxray::cuda {
+
+void register_elementwise(Backend& b);  // elementwise.cuh
+void register_logic(Backend& b);        // logic.cuh: comparisons, selection, casts
+void register_map(Backend& b);          // map.cuh
+void register_layout(Backend& b);       // layout.cuh
+void register_reduce(Backend& b);       // reduce.cuh
+void register_rows(Backend& b);         // rows.cuh
+void register_index(Backend& b);        // index.cuh
+void register_pool(Backend& b);         // pool.cuh
+void register_random(Backend& b);       // random.cuh
+void register_norm(Backend& b);         // norm.cuh
+void register_conv(Backend& b);         // conv_step.cpp
+void register_matmul(Backend& b);       // matmul_step.cpp
+
+// All of them. `host` computes what has no kernel here, and constants.
+[[nodiscard]] Backend make_backend(std::string name, std::shared_ptr<const Device> device, const Backend& host);
+
+// How a convolution or matrix product multiplies: the node's attribute `mode` ("tf32", "bf16"; absent: exact), which
+// passes/compute_mode.cpp sets.
+[[nodiscard]] Precision precision_of(const PrepareCtx& c);
+
+}  // namespace onnxray::cuda

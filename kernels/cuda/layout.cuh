@@ -1,0 +1,242 @@
+// Rearranging kernels; they move bytes and never look at values.
+#pragma once
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda.h"
+
+namespace onnxray::cuda {
+
+// y[y_start + i . y_strides] = x[x_start + i . x_strides] for every index i of an index space.
+struct StridedCopy {
+  Walk<2> walk;  // x, y
+  std::int64_t count = 0, x_start = 0, y_start = 0;
+  bool contiguous = false;
+  // A transposition of the last axes: x runs along `rows` and y along `columns`, in `planes` planes.
+  bool tiled = false;
+  std::int64_t rows = 0, columns = 0, x_pitch = 0, y_pitch = 0, planes = 0;
+};
+
+template <class U>
+ONNXRAY_KERNEL(void)
+strided_copy_kernel(StridedCopy s, const U* x, U* y) {
+  for (std::int64_t i = first_item(); i < s.count; i += item_step()) {
+    std::int64_t at[2] = {i, i};
+    if (!s.contiguous) s.walk.at(static_cast<std::uint32_t>(i), at);
+    y[s.y_start + at[1]] = x[s.x_start + at[0]];
+  }
+}
+
+inline constexpr unsigned kTile = 32, kTileRows = 8;
+
+// Squares through shared memory, so that both sides move whole lines; the odd pitch keeps columns in distinct banks.
+template <class U>
+ONNXRAY_KERNEL(void)
+transpose_kernel(StridedCopy s, const U* x, U* y) {
+  ONNXRAY_SHARED(U, tile);
+  const std::int64_t across = (s.rows + kTile - 1) / kTile, down = (s.columns + kTile - 1) / kTile;
+  for (std::int64_t t = blockIdx.x; t < across * down * s.planes; t += gridDim.x) {
+    const std::int64_t r0 = t % across * kTile, c0 = t / across % down * kTile;
+    std::int64_t at[2];
+    s.walk.at(static_cast<std::uint32_t>(t / across / down), at);
+    for (unsigned k = threadIdx.y; k < kTile; k += kTileRows) {
+      const std::int64_t r = r0 + threadIdx.x, c = c0 + k;
+      if (r < s.rows && c < s.columns) tile[k * (kTile + 1) + threadIdx.x] = x[s.x_start + at[0] + c * s.x_pitch + r];
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.y; k < kTile; k += kTileRows) {
+      const std::int64_t r = r0 + k, c = c0 + threadIdx.x;
+      if (r < s.rows && c < s.columns) y[s.y_start + at[1] + r * s.y_pitch + c] = tile[threadIdx.x * (kTile + 1) + k];
+    }
+    __syncthreads();
+  }
+}
+
+[[nodiscard]] inline std::optional<StridedCopy> strided_copy(const Dims& dims, const Dims& xs, const Dims& ys,
+                                                             std::int64_t x_start = 0, std::int64_t y_start = 0) {
+  StridedCopy s;
+  s.count = count_of(dims);
+  s.x_start = x_start;
+  s.y_start = y_start;
+  MergedAxes m = merged(dims, {xs, ys});
+  s.contiguous = m.dims.empty() || (m.dims.size() == 1 && m.strides[0][0] == 1 && m.strides[1][0] == 1);
+  if (s.contiguous) return s;
+  // Where the last axis strides through x while another is contiguous there.
+  const std::size_t last = m.dims.size() - 1;
+  if (m.strides[0][last] > 1 && m.strides[1][last] == 1 && s.count < kMaxElements) {
+    for (std::size_t d = 0; d < last; ++d) {
+      if (m.strides[0][d] != 1 || m.dims[d] < 4 || m.dims[last] < 4) continue;
+      s.tiled = true;
+      s.rows = m.dims[d];
+      s.columns = m.dims[last];
+      s.x_pitch = m.strides[0][last];
+      s.y_pitch = m.strides[1][d];
+      for (Dims* v : {&m.dims, &m.strides[0], &m.strides[1]}) {
+        v->pop_back();
+        v->erase(v->begin() + static_cast<std::ptrdiff_t>(d));
+      }
+      s.planes = count_of(m.dims);
+      break;
+    }
+  }
+  const auto walk = walk_of<2>(m.dims, m.strides);
+  if (!walk) return std::nullopt;
+  s.walk = *walk;
+  return s;
+}
+
+template <class U>
+void run_strided_copy(const StridedCopy& s, const void* x, void* y, Stream stream) {
+  if (s.count == 0) return;
+  const U* from = static_cast<const U*>(x);
+  U* to = static_cast<U*>(y);
+  if (s.tiled) {
+    const std::int64_t tiles = ceil_div(s.rows, kTile) * ceil_div(s.columns, kTile) * s.planes;
+    launch(transpose_kernel<U>, grid_of(tiles, 1), Dim3{kTile, kTileRows}, kTile * (kTile + 1) * sizeof(U), stream, s,
+           from, to);
+  } else {
+    launch(strided_copy_kernel<U>, grid_of(s.count), Dim3{kThreads}, 0, stream, s, from, to);
+  }
+}
+
+[[nodiscard]] inline Step copy_step(const std::optional<StridedCopy>& copy, DType t) {
+  if (!copy) return {};
+  return visit_bytes(size_of(t), [&]<class U>() -> Step {
+    return {[s = *copy](const RunArgs& a) { run_strided_copy<U>(s, a.in[0], a.out[0], a.stream); }};
+  });
+}
+
+template <class U>
+ONNXRAY_KERNEL(void)
+fill_kernel(std::int64_t n, U value, U* y) {
+  for (std::int64_t i = first_item(); i < n; i += item_step()) y[i] = value;
+}
+template <class U>
+void fill(U* y, std::int64_t n, U value, Stream stream) {
+  if (n > 0) launch(fill_kernel<U>, grid_of(n), Dim3{kThreads}, 0, stream, n, value, y);
+}
+
+inline Step reshape(const PrepareCtx& c) {
+  const Dims flat{count_of(c.out_dims())};
+  return copy_step(strided_copy(flat, {1}, {1}), c.dtype(0));
+}
+
+inline Step transpose(const PrepareCtx& c) {
+  const Dims in = strides_of(c.dims(0));
+  Dims xs;
+  for (const std::int64_t p : c.attrs.ints("perm")) xs.push_back(in[static_cast<std::size_t>(p)]);
+  return copy_step(strided_copy(c.out_dims(), xs, strides_of(c.out_dims())), c.dtype(0));
+}
+
+inline Step expand(const PrepareCtx& c) {
+  const Dims& out = c.out_dims();
+  return copy_step(strided_copy(out, broadcast_strides(c.dims(0), out), strides_of(out)), c.dtype(0));
+}
+
+// Start and strides of x[starts + i * steps] in elements of the whole array.
+[[nodiscard]] inline std::int64_t cut(const Dims& whole, const std::vector<std::int64_t>& starts,
+                                      const std::vector<std::int64_t>& steps, const Dims& sizes, Dims& strides) {
+  strides = strides_of(whole);
+  std::int64_t start = 0;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    if (sizes[i] == 0) return 0;
+    start += starts[i] * strides[i];
+    strides[i] = sizes[i] == 1 ? 0 : strides[i] * steps[i];
+  }
+  return start;
+}
+
+inline Step slice(const PrepareCtx& c) {
+  Dims xs;
+  const std::int64_t start = cut(c.dims(0), c.attrs.ints("starts"), c.attrs.ints("steps"), c.out_dims(), xs);
+  return copy_step(strided_copy(c.out_dims(), xs, strides_of(c.out_dims()), start), c.dtype(0));
+}
+
+// x into a part of y, whose other elements are `value`.
+[[nodiscard]] inline Step place(const PrepareCtx& c, std::int64_t start, const Dims& ys, const Tensor& value) {
+  const auto copy = strided_copy(c.dims(0), strides_of(c.dims(0)), ys, 0, start);
+  if (!copy) return {};
+  const std::int64_t n = count_of(c.out_dims());
+  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
+    U bits{};
+    std::memcpy(&bits, value.raw(), sizeof(U));
+    return {[s = *copy, n, bits](const RunArgs& a) {
+      fill<U>(static_cast<U*>(a.out[0]), n, bits, a.stream);
+      run_strided_copy<U>(s, a.in[0], a.out[0], a.stream);
+    }};
+  });
+}
+
+inline Step unslice(const PrepareCtx& c) {
+  Dims ys;
+  const std::int64_t start = cut(c.out_dims(), c.attrs.ints("starts"), c.attrs.ints("steps"), c.dims(0), ys);
+  return place(c, start, ys, Tensor::full(c.dtype(0), {}, 0));
+}
+
+inline Step pad(const PrepareCtx& c) {
+  Dims ys;
+  const std::int64_t start = cut(c.out_dims(), c.attrs.ints("begins"), Dims(c.out_dims().size(), 1), c.dims(0), ys);
+  return place(c, start, ys, Tensor::full(c.dtype(0), {}, c.attrs.real("value", 0)));
+}
+
+template <class MakeCopy>
+[[nodiscard]] std::optional<std::vector<StridedCopy>> slabs(std::size_t count, MakeCopy&& make) {
+  std::vector<StridedCopy> copies;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::optional<StridedCopy> s = make(i);
+    if (!s) return std::nullopt;
+    copies.push_back(*s);
+  }
+  return copies;
+}
+
+inline Step concat(const PrepareCtx& c) {
+  const auto axis = static_cast<std::size_t>(c.attrs.integer("axis", 0));
+  const Dims& out = c.out_dims();
+  const std::int64_t outer = product(out, 0, axis), pitch = product(out, axis, out.size());
+  std::int64_t begin = 0;
+  const auto copies = slabs(c.node.inputs.size(), [&](std::size_t i) {
+    const std::int64_t width = product(c.dims(i), axis, c.dims(i).size());
+    const auto s = strided_copy({outer, width}, {width, 1}, {pitch, 1}, 0, begin);
+    begin += width;
+    return s;
+  });
+  if (!copies) return {};
+  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
+    return {[copies = *copies](const RunArgs& a) {
+      for (std::size_t i = 0; i < copies.size(); ++i) run_strided_copy<U>(copies[i], a.in[i], a.out[0], a.stream);
+    }};
+  });
+}
+
+inline Step split(const PrepareCtx& c) {
+  const auto axis = static_cast<std::size_t>(c.attrs.integer("axis", 0));
+  const Dims& in = c.dims(0);
+  const std::int64_t outer = product(in, 0, axis), pitch = product(in, axis, in.size());
+  std::int64_t begin = 0;
+  const auto copies = slabs(c.node.outputs.size(), [&](std::size_t i) {
+    const std::int64_t width = product(c.out_dims(i), axis, in.size());
+    const auto s = strided_copy({outer, width}, {pitch, 1}, {width, 1}, begin);
+    begin += width;
+    return s;
+  });
+  if (!copies) return {};
+  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
+    return {[copies = *copies](const RunArgs& a) {
+      for (std::size_t i = 0; i < copies.size(); ++i) {
+        if (a.out[i] != nullptr) run_strided_copy<U>(copies[i], a.in[0], a.out[i], a.stream);
+      }
+    }};
+  });
+}
+
+void register_layout(Backend& b) {
+  b.add("reshape", reshape);
+  b.add("transpose", transpose);
+  b.add("expand", expand);
+  b.add("slice", slice);
+  b.add("unslice", unslice);
+  b.add("pad", pad);
+  b.add("concat", concat);
+  b.add("split", split);
+}
+
+}  // namespace onnxray::cuda

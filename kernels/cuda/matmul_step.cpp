@@ -1,0 +1,86 @@
+// The engine's matrix products on the kernels of gemm.h.
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/gemm.h"
+
+namespace onnxray::cuda {
+namespace {
+
+// None where the batch has more axes than the kernels take.
+std::optional<GemmShape> shape_of(const PrepareCtx& c) {
+  const Dims &a = c.dims(0), &b = c.dims(1), &out = c.out_dims();
+  GemmShape s;
+  s.trans_a = c.attrs.integer("trans_a", 0) != 0;
+  s.trans_b = c.attrs.integer("trans_b", 0) != 0;
+  const std::size_t rank = out.size();
+  s.m = out[rank - 2];
+  s.n = out[rank - 1];
+  s.k = a[a.size() - (s.trans_a ? 2 : 1)];
+  const std::int64_t batches = product(out, 0, rank - 2);
+  // One matrix b for all batches of a plain a: a tall product.
+  if (!s.trans_a && product(b, 0, b.size() - 2) == 1 && product(a, 0, a.size() - 2) == batches) {
+    s.m *= batches;
+    return s;
+  }
+  // The step of an operand along batch axis `axis` of the result.
+  const auto step = [&](const Dims& d, std::size_t axis) -> std::int64_t {
+    if (axis + d.size() < rank) return 0;
+    const std::size_t own = axis + d.size() - rank;
+    return d[own] == 1 ? 0 : product(d, own + 1, d.size());
+  };
+  // Axes that both operands walk alike become one.
+  for (std::size_t axis = 0; axis + 2 < rank; ++axis) {
+    if (out[axis] == 1) continue;
+    const std::int64_t sa = step(a, axis), sb = step(b, axis);
+    const int last = s.batch_axes - 1;
+    if (last >= 0 && s.a_step[last] == sa * out[axis] && s.b_step[last] == sb * out[axis]) {
+      s.batch[last] *= out[axis];
+      s.a_step[last] = sa;
+      s.b_step[last] = sb;
+      continue;
+    }
+    if (s.batch_axes == kMaxBatchAxes) return std::nullopt;
+    s.batch[s.batch_axes] = out[axis];
+    s.a_step[s.batch_axes] = sa;
+    s.b_step[s.batch_axes++] = sb;
+  }
+  return s;
+}
+
+template <class T>
+Epilogue<T> epilogue_at(const RunArgs& a, bool bias, bool sum, bool relu) {
+  return {bias ? static_cast<const T*>(a.in[2]) : nullptr, sum ? static_cast<const T*>(a.in[3]) : nullptr, nullptr,
+          relu};
+}
+
+Step matmul(const PrepareCtx& c) {
+  if (count_of(c.out_dims()) == 0) return {[](const RunArgs&) {}};
+  const auto shape = shape_of(c);
+  if (!shape) return {};
+  const bool bias = c.has(2), sum = c.attrs.has("sum_input"), relu = c.attrs.integer("relu", 0) != 0;
+  if (c.dtype(0) == DType::f32) {
+    return {[=, s = *shape, precision = precision_of(c), processors = c.device()->processors()](const RunArgs& a) {
+      run_gemm(s, precision, static_cast<const float*>(a.in[0]), static_cast<const float*>(a.in[1]),
+               static_cast<float*>(a.out[0]), epilogue_at<float>(a, bias, sum, relu), processors, a.stream);
+    }};
+  }
+  const auto general = [&]<class T>() -> Step {
+    return {[=, s = *shape](const RunArgs& a) {
+      run_gemm_general<T>(s, static_cast<const T*>(a.in[0]), static_cast<const T*>(a.in[1]), static_cast<T*>(a.out[0]),
+                          epilogue_at<T>(a, bias, sum, relu), a.stream);
+    }};
+  };
+  switch (c.dtype(0)) {
+    case DType::f64: return general.template operator()<double>();
+    case DType::i64: return general.template operator()<std::int64_t>();
+    case DType::i32: return general.template operator()<std::int32_t>();
+    case DType::i8: return general.template operator()<std::int8_t>();
+    case DType::u8: return general.template operator()<std::uint8_t>();
+    default: return {};
+  }
+}
+
+}  // namespace
+
+void register_matmul(Backend& b) { b.add("matmul", matmul); }
+
+}  // namespace onnxray::cuda

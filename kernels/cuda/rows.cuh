@@ -1,0 +1,137 @@
+// Rows of a batch: gathered, added, repeated, folded into states. One thread owns an element of the result and takes
+// the rows in their order, so that sums have the same bits on every run.
+#pragma once
+#include "kernels/cuda/common.cuh"
+#include "kernels/cuda/cuda.h"
+
+namespace onnxray::cuda {
+
+// A value with row map (axis, inner, outer) seen as [outer, rows, block]; block in elements.
+struct RowView {
+  std::int64_t outer = 1, rows = 1, block = 1;
+  [[nodiscard]] std::int64_t count() const { return outer * rows * block; }
+};
+[[nodiscard]] inline RowView row_view(const Dims& dims, const Attrs& attrs) {
+  const auto axis = static_cast<std::size_t>(attrs.integer("axis", 0));
+  const std::int64_t inner = attrs.integer("inner", 1), outer = attrs.integer("outer", 1);
+  RowView v;
+  v.outer = product(dims, 0, axis) * outer;
+  v.rows = dims[axis] / (inner * outer);
+  v.block = inner * product(dims, axis + 1, dims.size());
+  return v;
+}
+
+template <class U>
+ONNXRAY_KERNEL(void)
+gather_rows_kernel(RowView in, RowView out, Divider block, Divider rows, FaultSlot fault, const U* x,
+                   const std::int64_t* index, U* y) {
+  const std::int64_t n = out.outer * out.rows * out.block;
+  for (std::int64_t i = first_item(); i < n; i += item_step()) {
+    auto rest = static_cast<std::uint32_t>(i);
+    const std::int64_t e = block.take(rest), r = rows.take(rest);
+    y[i] = x[(rest * in.rows + checked_index(index[r], in.rows, fault)) * in.block + e];
+  }
+}
+
+inline Step gather_rows(const PrepareCtx& c) {
+  const RowView in = row_view(c.dims(0), c.attrs), out = row_view(c.out_dims(), c.attrs);
+  if (out.count() >= kMaxElements) return {};
+  if (out.count() == 0) return no_work();
+  const Divider block(out.block), rows(out.rows);
+  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
+    return {[=](const RunArgs& a) {
+      launch(gather_rows_kernel<U>, grid_of(out.count()), Dim3{kThreads}, 0, a.stream, in, out, block, rows,
+             fault_of(a), static_cast<const U*>(a.in[0]), static_cast<const std::int64_t*>(a.in[1]),
+             static_cast<U*>(a.out[0]));
+    }};
+  });
+}
+
+template <class T>
+ONNXRAY_KERNEL(void)
+scatter_rows_kernel(RowView in, RowView out, FaultSlot fault, const T* x, const std::int64_t* index, T* y) {
+  // An element of [outer, block], all its rows.
+  for (std::int64_t i = first_item(); i < out.outer * out.block; i += item_step()) {
+    const std::int64_t o = i / out.block, e = i % out.block;
+    T* to = y + o * out.rows * out.block + e;
+    for (std::int64_t r = 0; r < out.rows; ++r) to[r * out.block] = T(0);
+    for (std::int64_t r = 0; r < in.rows; ++r) {
+      to[checked_index(index[r], out.rows, fault) * out.block] += x[(o * in.rows + r) * in.block + e];
+    }
+  }
+}
+
+inline Step scatter_rows(const PrepareCtx& c) {
+  const RowView in = row_view(c.dims(0), c.attrs), out = row_view(c.out_dims(), c.attrs);
+  if (out.count() == 0) return no_work();
+  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+    return {[=](const RunArgs& a) {
+      launch(scatter_rows_kernel<T>, grid_of(out.outer * out.block), Dim3{kThreads}, 0, a.stream, in, out, fault_of(a),
+             static_cast<const T*>(a.in[0]), static_cast<const std::int64_t*>(a.in[1]), static_cast<T*>(a.out[0]));
+    }};
+  });
+}
+
+template <class U>
+ONNXRAY_KERNEL(void)
+repeat_rows_kernel(std::int64_t n, Divider block, Divider count, const U* x, U* y) {
+  for (std::int64_t i = first_item(); i < n; i += item_step()) {
+    auto rest = static_cast<std::uint32_t>(i);
+    const std::int64_t e = block.take(rest);
+    y[i] = x[count.divide(rest) * std::int64_t{block.divisor} + e];
+  }
+}
+
+inline Step repeat_rows(const PrepareCtx& c) {
+  const auto axis = static_cast<std::size_t>(c.attrs.integer("axis", 0));
+  const Dims& d = c.dims(0);
+  const std::int64_t n = count_of(c.out_dims());
+  if (n >= kMaxElements) return {};
+  if (n == 0) return no_work();
+  const Divider block(product(d, axis, d.size())), count(c.attrs.integer("count", 1));
+  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
+    return {[=](const RunArgs& a) {
+      launch(repeat_rows_kernel<U>, grid_of(n), Dim3{kThreads}, 0, a.stream, n, block, count,
+             static_cast<const U*>(a.in[0]), static_cast<U*>(a.out[0]));
+    }};
+  });
+}
+
+// state[index[r]] += weight[r] x[r], row after row.
+template <class State, class T>
+ONNXRAY_KERNEL(void)
+fold_rows_kernel(std::int64_t rows, std::int64_t examples, std::int64_t block, FaultSlot fault, State* state,
+                 const T* x, const double* weight, const std::int64_t* index) {
+  for (std::int64_t i = first_item(); i < block; i += item_step()) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      if (weight[r] == 0) continue;
+      const auto w = static_cast<State>(weight[r]);
+      State& to = state[checked_index(index[r], examples, fault) * block + i];
+      to += w * static_cast<State>(x[r * block + i]);
+    }
+  }
+}
+
+inline Step fold_rows(const PrepareCtx& c) {
+  const std::int64_t rows = c.dims(1)[0], examples = c.dims(0)[0];
+  const std::int64_t block = rows == 0 ? 0 : count_of(c.dims(1)) / rows;
+  if (block == 0) return no_work();
+  return visit_float(c.dtype(0), [&]<class State>() {
+    return visit_float(c.dtype(1), [&]<class T>() -> Step {
+      return {[=](const RunArgs& a) {
+        launch(fold_rows_kernel<State, T>, grid_of(block), Dim3{kThreads}, 0, a.stream, rows, examples, block,
+               fault_of(a), static_cast<State*>(a.out[0]), static_cast<const T*>(a.in[1]),
+               static_cast<const double*>(a.in[2]), static_cast<const std::int64_t*>(a.in[3]));
+      }};
+    });
+  });
+}
+
+void register_rows(Backend& b) {
+  b.add("gather_rows", gather_rows);
+  b.add("scatter_rows", scatter_rows);
+  b.add("repeat_rows", repeat_rows);
+  b.add("fold_rows", fold_rows);
+}
+
+}  // namespace onnxray::cuda
