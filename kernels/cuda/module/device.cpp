@@ -128,7 +128,7 @@ std::shared_ptr<const Device> open_device(int index) {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
     fail("device cuda: the NVIDIA driver supports CUDA ", version_text(driver), ", this build needs ",
-                     version_text(runtime));
+         version_text(runtime));
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
     fail("device cuda: the NVIDIA driver sees no device");
