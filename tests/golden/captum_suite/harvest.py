@@ -108,6 +108,8 @@ class Builder:
             raise LeftOut("the value passes through a Python number: nothing to export")
         if spec["method"] == "noise-tunnel" and self.of_delta(a):
             raise LeftOut("completeness errors of single noisy samples: the tunnel claims none")
+        if isinstance(a.actual, torch.Tensor) and a.actual.numel() == 0:
+            raise LeftOut("a map that cannot be interpolated: an empty tensor in Captum, an error or no result here")
         if type(call.method).__name__.endswith("GradientShap") and self.varies(a):
             raise LeftOut("needs PyTorch's random numbers")
         case = {"model": self.file_of(e, spec["function"]), "method": spec["method"], "options": spec["options"]}
