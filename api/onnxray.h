@@ -20,6 +20,7 @@
 #include "algorithms/attribution/gradient_cams.h"
 #include "algorithms/attribution/gradient_methods.h"
 #include "algorithms/attribution/gradient_shap.h"
+#include "algorithms/attribution/guided_grad_cam.h"
 #include "algorithms/attribution/guided_integrated_gradients.h"
 #include "algorithms/attribution/hsic_attribution.h"
 #include "algorithms/attribution/integrated_gradients.h"

@@ -1,6 +1,7 @@
 // Class activation maps.
 #include "algorithms/attribution/activation_cams.h"
 #include "algorithms/attribution/gradient_cams.h"
+#include "algorithms/attribution/guided_grad_cam.h"
 #include "algorithms/method_of.h"
 
 namespace onnxray {
@@ -13,6 +14,7 @@ template Attribution attribute(const Model&, const XGradCam&, const Request&);
 template Attribution attribute(const Model&, const EigenCam&, const Request&);
 template Attribution attribute(const Model&, const AblationCam&, const Request&);
 template Attribution attribute(const Model&, const ScoreCam&, const Request&);
+template Attribution attribute(const Model&, const GuidedGradCam&, const Request&);
 
 void add_cam_methods(std::vector<MethodInfo>& list) {
   const char* layers = "layers; the last one with positions by default";
@@ -95,6 +97,18 @@ void add_cam_methods(std::vector<MethodInfo>& list) {
                   .to = "any scalar that is not 0",
                   .make = make_method<AblationCam>,
                   .cost = "1 + channels forward from the layer on"});
+  list.push_back({.name = "guided-grad-cam",
+                  .title = "Guided Grad-CAM",
+                  .paper = "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, Grad-CAM, 2017",
+                  .formula = "guided backprop * relu of the layer's Grad-CAM, enlarged",
+                  .from = "inputs with positions; the map's layer is --layer",
+                  .to = "any scalar",
+                  .make = make_method<GuidedGradCam>,
+                  .cost = "2 forward, 2 K backward",
+                  .captum = {{"GuidedGradCam", "--layer LAYER"}},
+                  .differs_from_captum =
+                      "Every ReLU is guided, also functional and reused ones. An input without the layer's axes of "
+                      "positions is left out with a notice, where Captum returns an empty tensor."});
 }
 
 }  // namespace onnxray

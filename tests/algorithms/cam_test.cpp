@@ -303,6 +303,29 @@ TEST(CamCaptum, ToyModels) {
   EXPECT_LE(largest_difference(map.to_doubles(), {14.5, 19, 32.5, 37}), 1e-9);
 }
 
+// Captum's GuidedGradCam on the same model and ramp.
+TEST(CamCaptum, GuidedGradCam) {
+  const Model conv = load(in_source("tests/golden/captum/convnet_one_conv.onnx"));
+  std::vector<double> ramp;
+  for (int i = 1; i <= 16; ++i) ramp.push_back(i);
+  const std::string input = conv.inputs().at(0).name;
+  Request request{.inputs = {{input, Tensor::from<double>({1, 1, 4, 4}, std::span<const double>(ramp))}},
+                  .to = {output(0)},
+                  .compute = {.precision = Precision::kFloat64}};
+  const Attribution got = attribute(conv, GuidedGradCam{.layer = "relu1"}, request);
+  EXPECT_LE(largest_difference(got.attributions.at(input).to_doubles(),
+                               {4, 8, 26, 13, 8, 16, 52, 26, 65, 130, 148, 74, 32.5, 65, 74, 37}),
+            1e-9);
+  const auto refused = [&](const GuidedGradCam& options, const std::string& text) {
+    const auto e = thrown_by([&] { (void)attribute(conv, options, request); });
+    EXPECT_NE(e.text.find(text), std::string::npos) << e.text;
+  };
+  refused({.layer = "relu1", .interpolate_mode = "linear"}, "is for 1 spatial axes");
+  refused({.layer = "fc1"}, "no input has positions like the layer");
+  request.from = {"conv1"};
+  refused({.layer = "relu1"}, "attributes to inputs");
+}
+
 // --- Where positions are ---
 
 struct Found {

@@ -37,7 +37,6 @@ const std::set<std::string>& missing() {
                                               "NeuronGradient",
                                               "NeuronIntegratedGradients",
                                               "GradientShap",
-                                              "GuidedGradCam",
                                               "LayerActivation",
                                               "InternalInfluence",
                                               "LayerConductance",
