@@ -71,6 +71,165 @@ TEST(LrpMethods, EpsilonIsGradientTimesInputInReluNets) {
   }
 }
 
+// A convolutional net without biases: batch norm, a residual sum, squeeze and excitation, hard swish, pooling.
+TEST(LrpMethods, ConvolutionalNetsConserveRelevance) {
+  ModelBuilder m;
+  m.input("x", {"N", 2, 6, 6}, DType::f64).output("y", {"N", 3}, DType::f64);
+  const Tensor zero = Tensor::zeros(DType::f64, {4}), variance = Tensor::from<double>({4}, {1.5, 0.7, 1, 2});
+  m.initializer("w1", wave({4, 2, 3, 3}, 1)).initializer("w2", wave({4, 4, 3, 3}, 2, 0.3));
+  m.initializer("s1", wave({2, 4, 1, 1}, 3))
+      .initializer("s2", wave({4, 2, 1, 1}, 4))
+      .initializer("wy", wave({36, 3}, 5));
+  m.initializer("scale", Tensor::from<double>({4}, {1, 0.5, 2, 1}))
+      .initializer("zero", zero)
+      .initializer("var", variance);
+  const std::vector<std::int64_t> pads{1, 1, 1, 1}, two{2, 2};
+  attr(m.node("Conv", {"x", "w1"}, {"c1"}), "pads", pads);
+  m.node("BatchNormalization", {"c1", "scale", "zero", "zero", "var"}, {"n1"});
+  m.node("Relu", {"n1"}, {"r1"});
+  attr(m.node("Conv", {"r1", "w2"}, {"c2"}), "pads", pads);
+  m.node("BatchNormalization", {"c2", "scale", "zero", "zero", "var"}, {"n2"});
+  m.node("Add", {"n2", "r1"}, {"sum"});
+  m.node("Relu", {"sum"}, {"r2"});
+  m.node("GlobalAveragePool", {"r2"}, {"squeezed"});
+  m.node("Conv", {"squeezed", "s1"}, {"e1"});
+  m.node("Relu", {"e1"}, {"e2"});
+  m.node("Conv", {"e2", "s2"}, {"e3"});
+  m.node("HardSigmoid", {"e3"}, {"gate"});
+  m.node("Mul", {"r2", "gate"}, {"excited"});
+  m.node("HardSwish", {"excited"}, {"h"});
+  auto& pool = m.node("AveragePool", {"h"}, {"p"});
+  attr(pool, "kernel_shape", two);
+  attr(pool, "strides", two);
+  m.node("Flatten", {"p"}, {"flat"});
+  m.node("MatMul", {"flat", "wy"}, {"y"});
+  const Model model = testing::model_of(m);
+  const Request request{.inputs = {{"x", wave({3, 2, 6, 6}, 9)}}, .to = {output(1)}};
+  for (const char* composite : {"none", "epsilon-plus", "epsilon-plus-flat"}) {
+    SCOPED_TRACE(composite);
+    expect_conserved(attribute(model, Lrp{.composite = composite, .epsilon = 1e-9, .stabilizer = 1e-9}, request), 1e-5);
+  }
+}
+
+// A transformer without biases and class token: patches or embeddings [N, 6, 4], two heads, tanh, mean over tokens.
+// Names of the softmax's input and output: "scores", "weights".
+Model transformer(bool norm_first) {
+  ModelBuilder m;
+  m.input("x", {"N", 6, 4}, DType::f64).output("y", {"N", 3}, DType::f64);
+  const auto weight = [&](const char* name, const Dims& dims, double phase) { m.initializer(name, wave(dims, phase)); };
+  weight("wq", {4, 4}, 1), weight("wk", {4, 4}, 2), weight("wv", {4, 4}, 3), weight("wo", {4, 4}, 4);
+  weight("w1", {4, 8}, 5), weight("w2", {8, 4}, 6), weight("wy", {4, 3}, 7);
+  for (const char* name : {"s1", "s2"}) m.initializer(name, wave({4}, name[1]));
+  m.initializer("heads", Tensor::from<std::int64_t>({4}, {0, 6, 2, 2}));
+  m.initializer("joined", Tensor::from<std::int64_t>({3}, {0, 6, 4}));
+  m.initializer("scale", Tensor::scalar<double>(0.7));
+  const auto norm = [&](const std::string& in, const std::string& s, const std::string& out) {
+    attr(m.node("LayerNormalization", {in, s}, {out}), "axis", -1);
+  };
+  const std::string in = norm_first ? "n1" : "x";
+  if (norm_first) norm("x", "s1", "n1");
+  for (const std::string p : {"q", "k", "v"}) {
+    m.node("MatMul", {in, "w" + p}, {p + "_flat"});
+    m.node("Reshape", {p + "_flat", "heads"}, {p + "_split"});
+    attr(m.node("Transpose", {p + "_split"}, {p}), "perm", std::vector<std::int64_t>{0, 2, 1, 3});
+  }
+  attr(m.node("Transpose", {"k"}, {"kt"}), "perm", std::vector<std::int64_t>{0, 1, 3, 2});
+  m.node("MatMul", {"q", "kt"}, {"qk"});
+  m.node("Mul", {"qk", "scale"}, {"scores"});
+  attr(m.node("Softmax", {"scores"}, {"weights"}), "axis", -1);
+  m.node("MatMul", {"weights", "v"}, {"mixed"});
+  attr(m.node("Transpose", {"mixed"}, {"mixed_t"}), "perm", std::vector<std::int64_t>{0, 2, 1, 3});
+  m.node("Reshape", {"mixed_t", "joined"}, {"mixed_flat"});
+  m.node("MatMul", {"mixed_flat", "wo"}, {"attended"});
+  m.node("Add", {"x", "attended"}, {"r1"});
+  norm("r1", "s2", "n2");
+  m.node("MatMul", {"n2", "w1"}, {"h"});
+  m.node("Tanh", {"h"}, {"g"});
+  m.node("MatMul", {"g", "w2"}, {"f"});
+  m.node("Add", {norm_first ? "r1" : "n2", "f"}, {"r2"});
+  auto& mean = m.node("ReduceMean", {"r2"}, {"pooled"});
+  attr(mean, "axes", std::vector<std::int64_t>{1});
+  attr(mean, "keepdims", 0);
+  m.node("MatMul", {"pooled", "wy"}, {"y"});
+  return testing::model_of(m);
+}
+
+double total(const Attribution& a, const std::string& value, std::int64_t row) {
+  double s = 0;
+  for (const double v : a.attributions.at(value).rows(row, row + 1).to_doubles()) s += v;
+  return s;
+}
+
+// AttnLRP loses relevance in softmax alone, to the constant term of its Taylor expansion (Achtibat et al. 2024,
+// equation 12); with attention weights as gates nothing is lost.
+TEST(LrpMethods, TransformersConserveRelevance) {
+  for (const bool norm_first : {true, false}) {
+    SCOPED_TRACE(norm_first ? "norm first" : "norm last");
+    const Model model = transformer(norm_first);
+    Request request{.inputs = {{"x", wave({3, 6, 4}, 9)}}, .to = {output(1)}};
+    expect_conserved(attribute(model, Lrp{.epsilon = 1e-9, .stabilizer = 1e-9}, request), 1e-5);
+    const Attribution all = attribute(model, AttnLrp{.epsilon = 1e-9}, request);
+    request.from = {"scores", "weights"};
+    const Attribution softmax = attribute(model, AttnLrp{.epsilon = 1e-9}, request);
+    for (std::int64_t r = 0; r < 3; ++r) {
+      const double lost = total(softmax, "weights", r) - total(softmax, "scores", r);
+      EXPECT_GT(std::abs(lost), 1e-6);
+      const double value = all.values[static_cast<std::size_t>(r)];
+      EXPECT_NEAR(total(all, "x", r) + lost, value, 1e-5 * std::abs(value));
+    }
+  }
+}
+
+// Sets options from JSON; every key must be one.
+class FromJson final : public OptionVisitor {
+ public:
+  explicit FromJson(const nlohmann::json& j) : j_(j) {}
+  void operator()(const OptionInfo& i, bool& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, std::int64_t& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, double& f) override { set(i, f); }
+  void operator()(const OptionInfo& i, std::string& f) override { set(i, f); }
+  void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>&) override {}
+  void operator()(const OptionInfo& i, std::vector<double>& f) override {
+    if (!j_.contains(i.name)) return;
+    f = {j_.at(i.name).get<double>()};
+    ++used;
+  }
+  void operator()(const OptionInfo&, Baselines&) override {}
+  void operator()(const OptionInfo&, FeatureMask&) override {}
+  std::size_t used = 0;
+
+ private:
+  template <class T>
+  void set(const OptionInfo& i, T& f) {
+    if (!j_.contains(i.name)) return;
+    f = j_.at(i.name).get<T>();
+    ++used;
+  }
+  const nlohmann::json& j_;
+};
+
+// zennit's values (tests/golden/zennit, made by make_values.py).
+TEST(LrpMethods, AgreeWithZennit) {
+  const auto folder = in_source("tests/golden/zennit");
+  std::ifstream file(folder / "cases.json");
+  const auto cases = nlohmann::json::parse(file);
+  EXPECT_GE(cases.size(), 50u);
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.at("model").get<std::string>() + " " + c.at("method").get<std::string>() + " " +
+                 c.at("options").dump());
+    const Model model = load(folder / c.at("model").get<std::string>());
+    const auto method = onnxray::method(c.at("method")).make();
+    FromJson options(c.at("options"));
+    method->visit_options(options);
+    EXPECT_EQ(options.used, c.at("options").size());
+    const Tensor x = Tensor::from<double>(c.at("shape").get<Dims>(), c.at("x").get<std::vector<double>>());
+    const Attribution a = method->run(
+        model, {.inputs = {{"x", x}}, .to = {output(c.at("target"))}, .compute = {.precision = Precision::kFloat64}});
+    const Tensor want = Tensor::from<double>(x.dims(), c.at("relevance").get<std::vector<double>>());
+    EXPECT_LE(relative_distance(a.attributions.at("x"), want), 1e-6);
+  }
+}
+
 // x [N, 3] -> Gemm -> Relu -> Gemm: Captum's SimpleLRPModel with w00 = -2.
 Model simple() {
   ModelBuilder m;
@@ -119,6 +278,8 @@ TEST(LrpMethods, OptionsAreChecked) {
   EXPECT_NE(text({.rule = "alpha-beta", .alpha = 3, .beta = 1}).find("alpha - beta is 2, expected 1"),
             std::string::npos);
   EXPECT_NE(text({.composite = "epsilon-gamma-box"}).find("options low and high"), std::string::npos);
+  EXPECT_NE(text({.rule = "z-box", .low = {0, 0.5}, .high = {1}}).find("low has 2 numbers, expected 1 or 3"),
+            std::string::npos);
   EXPECT_NE(text({.rule = "identity"}).find("identity rule needs"), std::string::npos);
   EXPECT_NE(text({.rule = "zed"}).find("option rule is 'zed'"), std::string::npos);
 }

@@ -54,8 +54,7 @@ Numbers by_loops(const Matrix& m, const Numbers& x, const Numbers& relevance, co
   const double e = r.stabilizer;
   for (std::size_t j = 0; j < m.out; ++j) {
     const double bias = m.b.empty() ? 0 : m.b[j];
-    double z = bias, positive = up(bias), negative = down(bias), boxed = 0, squares = bias * bias, taps = 0,
-           excited = 0;
+    double z = bias, positive = up(bias), negative = down(bias), boxed = 0, squares = bias * bias, taps = 0;
     double gamma_up = bias + r.gamma * up(bias), gamma_down = bias + r.gamma * down(bias);
     const auto low = [&](std::size_t i) { return r.low.empty() ? 0 : r.low[i * r.low.size() / m.in]; };
     const auto high = [&](std::size_t i) { return r.high.empty() ? 0 : r.high[i * r.high.size() / m.in]; };
@@ -72,7 +71,6 @@ Numbers by_loops(const Matrix& m, const Numbers& x, const Numbers& relevance, co
       boxed += c - low(i) * up(w) - high(i) * down(w);
       squares += w * w;
       taps += taps_of.at(i, j);
-      excited += x[i] * up(w);
       gamma_up += x[i] * strengthened(i, true);
       gamma_down += x[i] * strengthened(i, false);
     }
@@ -91,7 +89,6 @@ Numbers by_loops(const Matrix& m, const Numbers& x, const Numbers& relevance, co
         case Kind::kWSquare: result[i] += w * w * rel / stab(squares, e); break;
         case Kind::kFlat: result[i] += taps_of.at(i, j) * rel / stab(taps, e); break;
         case Kind::kIdentity: result[i] += i == j ? rel : 0; break;
-        case Kind::kExcitation: result[i] += x[i] * up(w) * rel / stab(excited, e); break;
       }
     }
   }
@@ -190,7 +187,6 @@ std::vector<RuleCase> rule_cases() {
   add("z-box per channel", {.kind = Kind::kZBox, .stabilizer = 1e-3, .low = {-1.5, -1}, .high = {2, 1.2}});
   add("w-square", {.kind = Kind::kWSquare, .stabilizer = 1e-3});
   add("flat", {.kind = Kind::kFlat, .stabilizer = 1e-3});
-  add("excitation", {.kind = Kind::kExcitation, .stabilizer = 1e-3});
   return all;
 }
 

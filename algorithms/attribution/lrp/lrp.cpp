@@ -169,8 +169,9 @@ Attribution run_method(const Model& model, const AttnLrp& o, const Request& requ
 }
 
 Attribution run_method(const Model& model, const ExcitationBackprop&, const Request& request) {
-  const LayerRule rule{.kind = Kind::kExcitation};
-  return run(model, request, "excitation-backprop", {.convolution = rule, .dense = rule}, Carries::kGradient);
+  const LayerRule rule{.kind = Kind::kAlphaBeta, .alpha = 1, .beta = 0};
+  return run(model, request, "excitation-backprop", {.convolution = rule, .dense = rule, .ignore_bias = true},
+             Carries::kGradient);
 }
 
 }  // namespace onnxray

@@ -74,7 +74,8 @@ struct AttnLrp {
   }
 };
 
-// Marginal winning probabilities of the inputs, P(i) = sum_j x_i w+_ij / (sum_i x_i w+_ij) P(j), from 1 at the scalar.
+// Marginal winning probabilities of the inputs, P(i) = sum_j x_i w+_ij / (sum_i x_i w+_ij) P(j), from 1 at the scalar;
+// negative inputs count with negative weights, as in z-plus.
 //   Zhang, Lin, Brandt, Shen, Sclaroff, "Top-Down Neural Attention by Excitation Backprop", ECCV 2016.
 struct ExcitationBackprop {
   void visit(OptionVisitor&) {}

@@ -36,7 +36,10 @@ void proportional(RuleCtx& c, double stabilizer, double share = 1) {
   }
 }
 
-int wanted_factors(const RuleCtx& c) { return static_cast<int>(c.wanted(0)) + static_cast<int>(c.wanted(1)); }
+// Whether input i carries relevance: everything that is no constant does, also beside what is asked about, so that a
+// value's relevance is the same whatever `from` is.
+bool shares(const RuleCtx& c, std::size_t i) { return !c.b.graph.is_constant(c.node.inputs[i]); }
+bool both_carry(const RuleCtx& c) { return shares(c, 0) && shares(c, 1); }
 
 // A sigmoid or softmax, scaled, shifted by constants, or moved.
 bool is_gate(const Graph& g, ValueId v, int depth = 0) {
@@ -68,9 +71,10 @@ int signal_of(const RuleCtx& c, Products products) {
 }
 
 void product(RuleCtx& c, Products products) {
-  if (wanted_factors(c) < 2) return pass(c);
+  if (!both_carry(c)) return pass(c);
   const int signal = signal_of(c, products);
   for (std::size_t i = 0; i < 2; ++i) {
+    if (!c.wanted(i)) continue;
     if (signal < 0) c.set(i, c.b.mul(c.dy(), 0.5));
     else if (static_cast<std::size_t>(signal) == i) c.set(i, c.dy());
   }
@@ -83,6 +87,7 @@ void matrix_product(RuleCtx& c, const Recipe& recipe) {
   if (signal < 0) return proportional(c, recipe.stabilizer, 0.5);
   Builder& b = c.b;
   const auto s = static_cast<std::size_t>(signal);
+  if (!c.wanted(s)) return;
   const ValueId d = c.vjp(b.div(c.dy(), stabilised(b, c.y(), recipe.stabilizer)))[s];
   c.set(s, b.mul(c.x(s), d));
 }
@@ -101,8 +106,8 @@ const LayerRule& rule_of(RuleCtx& c, const Recipe& recipe) {
 }
 
 void layer(RuleCtx& c, const Recipe& recipe) {
-  if (wanted_factors(c) == 2) return matrix_product(c, recipe);
-  if (wanted_factors(c) == 1) apply_layer(c, rule_of(c, recipe), recipe.ignore_bias);
+  if (both_carry(c)) return matrix_product(c, recipe);
+  if (c.wanted(0) || c.wanted(1)) apply_layer(c, rule_of(c, recipe), recipe.ignore_bias);
 }
 
 // y = (x - mean) rho s + bias with rho held at its value: a linear map of x. (Ali et al. 2022; Achtibat et al. 2024,
@@ -152,11 +157,14 @@ RuleSet rules_of(const Recipe& recipe, Carries carries) {
   set.rules.push_back(
       {"layer", [](const Graph&, const Node& n) { return is_layer(n); }, [recipe](RuleCtx& c) { layer(c, recipe); }});
   for (const char* op : {"add", "sub"}) {
-    add(op, [e = recipe.stabilizer](RuleCtx& c) { wanted_factors(c) == 2 ? proportional(c, e) : pass(c); });
+    add(op, [e = recipe.stabilizer](RuleCtx& c) { both_carry(c) ? proportional(c, e) : pass(c); });
   }
   add("mul", [p = recipe.products](RuleCtx& c) { product(c, p); });
   // Denominators scale: they carry relevance only where the numerator is fixed.
-  for (const char* op : {"div", "neg", "cast", "batch_norm", "rms_norm"}) add(op, pass);
+  add("div", [](RuleCtx& c) {
+    if (!shares(c, 0) || c.wanted(0)) pass(c);
+  });
+  for (const char* op : {"neg", "cast", "batch_norm", "rms_norm"}) add(op, pass);
   set.rules.push_back({"activation", is_activation, pass});
   add("layer_norm", [recipe](RuleCtx& c) { layer_norm(c, recipe); });
   add("softmax", [recipe](RuleCtx& c) { softmax(c, recipe); });

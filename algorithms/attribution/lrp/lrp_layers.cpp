@@ -208,11 +208,6 @@ void apply_layer(RuleCtx& c, const LayerRule& rule, bool ignore_bias) {
                     ": the identity rule needs a layer whose input and output have one shape, got ",
                     to_string(l.data_dims()), " and ", to_string(b.dims(l.relevance)));
       return l.set(l.relevance);
-    case LayerRule::Kind::kExcitation: {
-      const ValueId up = b.op("relu", {l.w});
-      const ValueId s = b.div(l.relevance, stabilised(b, l.forward(l.x, up), rule.stabilizer));
-      return l.set(b.mul(l.x, l.back(up, s)));
-    }
   }
 }
 

@@ -31,7 +31,6 @@ struct LayerRule {
     kWSquare,
     kFlat,
     kIdentity,
-    kExcitation,  // x_i w+_ij R_j / stab(sum of x w+): excitation backprop
   } kind = Kind::kEpsilon;
   double stabilizer = 1e-6;       // e
   double gamma = 0.25;            // kGamma
