@@ -35,12 +35,14 @@ class Renamed final : public OptionVisitor {
   OptionVisitor& v_;
 };
 
-// The inputs that get noise: those attributed to, or every float input that carries rows.
+// The inputs that get noise: those that are said to vary, else those attributed to, else every float input that carries
+// rows.
 std::vector<std::string> noisy_inputs(const Model& model, const Request& request) {
   std::vector<std::string> out;
-  const bool named = !request.from.empty() && attributes_to_inputs(model, request);
+  const std::vector<std::string>& names = request.vary.empty() ? request.from : request.vary;
+  const bool named = !request.vary.empty() || (!request.from.empty() && attributes_to_inputs(model, request));
   for (const ValueInfo& in : model.inputs()) {
-    const bool asked = !named || std::find(request.from.begin(), request.from.end(), in.name) != request.from.end();
+    const bool asked = !named || std::find(names.begin(), names.end(), in.name) != names.end();
     if (asked && is_float(in.dtype) && model.row_shape(in, request.inputs.at(in.name)).carries_rows) {
       out.push_back(in.name);
     }

@@ -3,8 +3,8 @@
 //   smoothgrad_sq  mean of a_s^2. Hooker, Erhan, Kindermans, Kim, "A Benchmark for Interpretability Methods", 2019.
 //   vargrad        mean of a_s^2 - (mean of a_s)^2. Adebayo, Gilmer, Goodfellow, Kim, "Local Explanation Methods for
 //                  Deep Neural Networks Lack Sensitivity to Parameter Values", 2018.
-// Noise is added to the inputs that `from` names, or to every float input. Draws (algorithms/random.h):
-// random_normal(kTunnel + i) on the i-th of them, keyed by (seed, example, sample).
+// Noise is added to the inputs that `vary` names, else to those that `from` names, else to every float input. Draws
+// (algorithms/random.h): random_normal(kTunnel + i) on the i-th of them, keyed by (seed, example, sample).
 #pragma once
 #include "algorithms/attribution.h"
 #include "algorithms/method_of.h"
