@@ -1,0 +1,99 @@
+// Kernels whose threads fold lines together through shared memory, called as they are: values against float64, the same
+// bits under every schedule. scripts/kernel_races.sh watches them here.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "kernels/cuda/norm.cuh"
+#include "tests/sim/schedules.h"
+
+namespace {
+
+using namespace onnxray::cuda;
+using sim_test::Buffer;
+using sim_test::With;
+
+struct Shape {
+  std::int64_t outer, n, inner;
+};
+constexpr Shape kShapes[] = {{3, 5, 1}, {7, 100, 1}, {2, 1500, 1}, {2, 70, 9}, {300, 3, 1}};
+
+Lines lines_of_shape(const Shape& s) { return {s.outer * s.inner, s.n, s.inner}; }
+
+std::vector<float> random_values(const Shape& s) {
+  std::mt19937 rng(11);
+  std::normal_distribution<float> normal;
+  std::vector<float> v(static_cast<std::size_t>(s.outer * s.n * s.inner));
+  for (float& x : v) x = normal(rng);
+  return v;
+}
+
+// Two blocks, however many lines there are, so that teams take several.
+std::vector<float> softmax(const Shape& s, const std::vector<float>& x) {
+  const Buffer<float> from(x), to(x.size());
+  launch(softmax_kernel<float, false>, Dim3{2}, Dim3{kThreads}, kThreads * sizeof(float), nullptr, lines_of_shape(s),
+         lanes_for(s.n), false, -INFINITY, from.get(), to.get());
+  return to.values();
+}
+
+std::vector<float> layer_norm(const Shape& s, const std::vector<float>& x) {
+  const Buffer<float> from(x), to(x.size());
+  const auto none = static_cast<float*>(nullptr);
+  launch(norm_kernel<float, true>, Dim3{2}, Dim3{kThreads}, kThreads * sizeof(float), nullptr, lines_of_shape(s),
+         lanes_for(s.n), 1e-5f, from.get(), none, none, to.get(), none, none);
+  return to.values();
+}
+
+TEST(Fold, Softmax) {
+  for (const Shape& s : kShapes) {
+    const auto x = random_values(s), y = softmax(s, x);
+    const Lines lines = lines_of_shape(s);
+    for (std::int64_t l = 0; l < lines.count; ++l) {
+      double sum = 0;
+      for (std::int64_t i = 0; i < s.n; ++i)
+        sum += std::exp(static_cast<double>(x[static_cast<std::size_t>(lines.at(l, i))]));
+      for (std::int64_t i = 0; i < s.n; ++i) {
+        const auto at = static_cast<std::size_t>(lines.at(l, i));
+        const double expected = std::exp(static_cast<double>(x[at])) / sum;
+        ASSERT_NEAR(y[at], expected, 2e-6 * expected);
+      }
+    }
+  }
+}
+
+TEST(Fold, LayerNorm) {
+  for (const Shape& s : kShapes) {
+    if (s.inner != 1) continue;
+    const auto x = random_values(s), y = layer_norm(s, x);
+    for (std::int64_t l = 0; l < s.outer; ++l) {
+      const float* line = x.data() + l * s.n;
+      double mean = 0, variance = 0;
+      for (std::int64_t i = 0; i < s.n; ++i) mean += line[i] / static_cast<double>(s.n);
+      for (std::int64_t i = 0; i < s.n; ++i) variance += (line[i] - mean) * (line[i] - mean) / static_cast<double>(s.n);
+      for (std::int64_t i = 0; i < s.n; ++i) {
+        ASSERT_NEAR(y[static_cast<std::size_t>(l * s.n + i)], (line[i] - mean) / std::sqrt(variance + 1e-5), 5e-6);
+      }
+    }
+  }
+}
+
+TEST(Fold, SameBitsUnderEverySchedule) {
+  for (const Shape& s : kShapes) {
+    const auto x = random_values(s);
+    std::vector<float> first_softmax, first_norm;
+    for (const auto& options : sim_test::all_options()) {
+      SCOPED_TRACE(sim_test::name(options));
+      const With with(options);
+      const auto a = softmax(s, x);
+      if (first_softmax.empty()) first_softmax = a;
+      ASSERT_TRUE(sim_test::same_bits(a, first_softmax));
+      if (s.inner != 1) continue;
+      const auto b = layer_norm(s, x);
+      if (first_norm.empty()) first_norm = b;
+      ASSERT_TRUE(sim_test::same_bits(b, first_norm));
+    }
+  }
+}
+
+}  // namespace
