@@ -1,10 +1,12 @@
-// Kernels whose threads fold lines together through shared memory, called as they are: values against float64, the same
-// bits under every schedule. scripts/kernel_races.sh watches them here.
+// Plain kernels whose threads meet in shared memory, called as they are: values against float64, the same bits under
+// every schedule. scripts/kernel_races.sh watches them here.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <random>
 
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/layout.cuh"
 #include "kernels/cuda/norm.cuh"
 #include "tests/sim/schedules.h"
 
@@ -93,6 +95,44 @@ TEST(Fold, SameBitsUnderEverySchedule) {
       if (first_norm.empty()) first_norm = b;
       ASSERT_TRUE(sim_test::same_bits(b, first_norm));
     }
+  }
+}
+
+// [planes, rows, columns] to [columns, planes, rows], through tiles with ragged edges.
+TEST(Transpose, SameBitsUnderEverySchedule) {
+  const std::int64_t planes = 2, rows = 37, columns = 70;
+  std::vector<float> x(static_cast<std::size_t>(planes * rows * columns));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+  const auto copy = strided_copy({columns, planes, rows}, {1, rows * columns, columns}, {planes * rows, rows, 1});
+  ASSERT_TRUE(copy && copy->tiled);
+  for (const auto& options : sim_test::all_options()) {
+    SCOPED_TRACE(sim_test::name(options));
+    const With with(options);
+    const Buffer<float> from(x), to(x.size());
+    run_strided_copy<float>(*copy, from.get(), to.get(), nullptr);
+    const auto y = to.values();
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t p = 0; p < planes * rows; ++p) {
+        ASSERT_EQ(y[static_cast<std::size_t>(c * planes * rows + p)], x[static_cast<std::size_t>(p * columns + c)]);
+      }
+    }
+  }
+}
+
+TEST(GeneralProduct, SameBitsUnderEverySchedule) {
+  GemmShape s;
+  s.m = 40;
+  s.n = 35;
+  s.k = 33;
+  const auto a = random_values({40, 33, 1}), b = random_values({33, 35, 1});
+  std::vector<float> first;
+  for (const auto& options : sim_test::all_options()) {
+    SCOPED_TRACE(sim_test::name(options));
+    const With with(options);
+    const Buffer<float> left(a), right(b), y(40 * 35);
+    run_gemm_general<float>(s, left.get(), right.get(), y.get(), {}, nullptr);
+    if (first.empty()) first = y.values();
+    ASSERT_TRUE(sim_test::same_bits(y.values(), first));
   }
 }
 
