@@ -246,8 +246,15 @@ def pairs(net):
             ),
             "random", {"inner": "saliency", "abs": False, "nt_type": kind, "nt_samples": n, "stdevs": [0.1]}, tag=kind,
         )  # fmt: skip
-    add("feature-permutation", lambda: C.FeaturePermutation(m).attribute(x, target=t, feature_mask=fm), "random",
-        {"feature_mask": dict(zip(names, masks)), "n_samples": 1})  # fmt: skip
+    # Two examples can only be exchanged. With more, Captum draws any permutation but the identity, we those without fixed
+    # points: another distribution.
+    if len(inputs[0]) == 2:
+        add(
+            "feature-permutation", lambda: C.FeaturePermutation(m).attribute(x, target=t, feature_mask=fm),
+            options={"feature_mask": dict(zip(names, masks)), "n_samples": 1},
+        )  # fmt: skip
+    else:
+        leave("feature-permutation", "permutations without fixed points here, any but the identity in Captum")
     return out, left
 
 
