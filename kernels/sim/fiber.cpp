@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 
 #if ONNXRAY_SIM_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if ONNXRAY_SIM_TSAN
@@ -77,6 +78,7 @@ void Fiber::prepare(Stack stack, unsigned colour, void (*entry)()) {
 #if ONNXRAY_SIM_ASAN
   bottom_ = stack.low;
   size_ = stack.size;
+  __asan_unpoison_memory_region(stack.low, stack.size);  // of frames that never returned
 #endif
 #if ONNXRAY_SIM_PORTABLE_FIBERS
   getcontext(&context_);
