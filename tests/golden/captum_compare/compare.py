@@ -140,7 +140,7 @@ def pairs(net):
             "path", o, [value], tag=path,
         )  # fmt: skip
         # Captum adds the gradient at the left end times the difference of the layer over each interval; we integrate
-        # dF/dL dL/dalpha. Both tend to the same limit, Captum with 1 / n.
+        # dF/dL dL/dalpha. Both tend to the same limit, Captum with 1 / n, slowest through many rectifiers.
         add(
             "conductance",
             lambda layer=layer: C.LayerConductance(m, layer).attribute(
@@ -185,7 +185,8 @@ def pairs(net):
         reason = {"bert_block": "wrong in Captum: softmax, GELU, products", "lstm": "nn.LSTM has no rule"}
         leave("deep-lift, deep-lift-shap", reason.get(net.name, "a reused ReLU, or log softmax without a rule"))
     if "lrp" in net.kinds:
-        add("lrp", lambda: C.LRP(m).attribute(x, target=t), options={"epsilon": 1e-9, "stabilizer": 1e-9})
+        # Captum stabilises the denominators of maxima and activations too, 1e-9 beside values of 0.05.
+        add("lrp", lambda: C.LRP(m).attribute(x, target=t), "path", {"epsilon": 1e-9, "stabilizer": 1e-9})
     else:
         leave("lrp", "a module without a rule in Captum, or functional sums")
 
