@@ -101,6 +101,7 @@ Attribution run_by_scalars(const Request& request, const std::function<Attributi
   if (scalars <= 1) return one(request);
   std::vector<Attribution> parts;
   ComputeReport report;
+  const auto start = std::chrono::steady_clock::now();
   for (std::size_t k = 0; k < scalars; ++k) {
     Request single = request;
     single.to = {request.to[k]};
@@ -109,7 +110,7 @@ Attribution run_by_scalars(const Request& request, const std::function<Attributi
         Progress p = part;
         p.done += static_cast<std::int64_t>(k) * part.total;
         p.total *= static_cast<std::int64_t>(scalars);
-        p.seconds += report.seconds;
+        p.seconds = seconds_since(start);
         p.remaining_seconds = p.seconds / static_cast<double>(p.done) * static_cast<double>(p.total - p.done);
         return request.compute.progress(p);
       };
@@ -175,11 +176,11 @@ Attribution run_by_rows(const Model& model, const Request& request,
     Request single = examples == 1 ? request : example_of(model, request, e, examples);
     if (scalars > 1) single.to = {single.to[static_cast<std::size_t>(i % scalars)]};
     if (request.compute.progress) {
-      // Every example has as many rows as the first: one count over all of them.
-      single.compute.progress = [&](const Progress& part) {
+      // One count over all examples: those to come are taken to have as many rows as this one.
+      single.compute.progress = [&, i](const Progress& part) {
         Progress p = part;
-        p.done += i * part.total;
-        p.total *= count;
+        p.done += all.report.rows;
+        p.total = all.report.rows + part.total * (count - i);
         p.seconds = seconds_since(start);
         p.remaining_seconds = p.seconds / static_cast<double>(p.done) * static_cast<double>(p.total - p.done);
         return request.compute.progress(p);

@@ -1,6 +1,7 @@
 #include "algorithms/attribution/noise_tunnel.h"
 
 #include <algorithm>
+#include <chrono>
 #include <typeinfo>
 
 #include "algorithms/attribution/path_ends.h"
@@ -167,6 +168,10 @@ Attribution run_method(const Model& model, const NoiseTunnel& o, const Request& 
   const bool scalar = info.explains_scalar || !request.to.empty();
   const std::int64_t clean_rows = scalar ? examples : 0;
 
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [start] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
   Moments moments(o.nt_type);
   Attribution out;
   const std::int64_t runs = o.nt_samples / copies;
@@ -213,7 +218,7 @@ Attribution run_method(const Model& model, const NoiseTunnel& o, const Request& 
         p.phase = "noise-tunnel";
         p.done += run * part.total;
         p.total = part.total * runs + clean_rows;
-        p.seconds = out.report.seconds + part.seconds;
+        p.seconds = elapsed();
         p.remaining_seconds = p.seconds / static_cast<double>(p.done) * static_cast<double>(p.total - p.done);
         return request.compute.progress(p);
       };
@@ -234,7 +239,7 @@ Attribution run_method(const Model& model, const NoiseTunnel& o, const Request& 
         Progress p = part;
         p.done += out.report.rows;
         p.total += out.report.rows;
-        p.seconds += out.report.seconds;
+        p.seconds = elapsed();
         return request.compute.progress(p);
       };
     }
