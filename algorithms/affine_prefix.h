@@ -1,6 +1,8 @@
-// Paths commute with affine operators: f(alpha x + (1 - alpha) x') = alpha f(x) + (1 - alpha) f(x'). Where the varied
-// value is read by a convolution or matrix product alone, a path method may cut behind it: the operator then runs once
-// for each end of the path instead of once for each step, and its gradient once for the whole sum of steps.
+// Paths commute with affine operators: f(alpha x + (1 - alpha) x') = alpha f(x) + (1 - alpha) f(x'). Where
+// convolutions or matrix products read the varied value, a path method may cut behind them: each then runs once for
+// each end of the path instead of once for each step, and its gradient once for the whole sum of steps. A value may
+// have several such readers (the branches of a residual block, the projections of an attention), and others besides,
+// for which it stays cut itself.
 #pragma once
 #include <memory>
 #include <optional>
@@ -12,21 +14,32 @@ namespace onnxray {
 
 class AffinePrefix {
  public:
-  // Moves the cut of `session` (varied = read values) behind the affine operators that are the only readers of each
-  // varied value, up to the first convolution or matrix product, where that saves work.
+  // Moves the cut of `session` (varied = read values) behind the affine operators that read each varied value, up to
+  // the first convolution or matrix product on each way, where that saves work.
   explicit AffinePrefix(const Session& session);
 
-  // The session with its cut behind the affine operators, or the given one if there are none.
+  // The session with its cut behind the affine operators, or the given one if there are none. It may have more varied
+  // values.
   [[nodiscard]] const Session& session() const { return moved_ ? *moved_ : given_; }
-  // Rows of the varied values (points, baselines: [any, row_dims...]) behind the prefix.
+  // Rows of the varied values (points, baselines: [any, row_dims...]) as rows of session()'s.
   [[nodiscard]] std::vector<Tensor> push(const std::vector<Tensor>& rows) const;
-  // Sums of gradients behind the prefix (float64 [any, row_dims...]) as sums of gradients of varied value i.
-  [[nodiscard]] Tensor pull(std::size_t i, const Tensor& gradients) const;
+  // Sums of gradients of session()'s varied values (float64 [any, row_dims...]) as sums of gradients of the given ones.
+  [[nodiscard]] std::vector<Tensor> pull(const std::vector<Tensor>& gradients) const;
 
  private:
+  // Of one varied value.
+  struct Part {
+    bool stays = true;     // it is itself a varied value of session(), the first of the part
+    std::size_t ends = 0;  // further ones, in order the outputs of `graph`
+    Graph graph;           // from the value
+  };
+  [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& what, std::size_t part, Graph graph) const;
+  [[nodiscard]] std::vector<Tensor> push_part(std::size_t i, const CutValue* to, const Tensor& rows) const;
+  [[nodiscard]] Tensor pull_part(std::size_t i, const CutValue* to, const Tensor* gradients) const;
+
   const Session& given_;
   std::optional<Session> moved_;
-  std::vector<std::optional<Graph>> prefixes_;  // per varied value; none: stays where it is
+  std::vector<Part> parts_;
 };
 
 }  // namespace onnxray

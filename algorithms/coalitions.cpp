@@ -5,6 +5,7 @@
 
 #include "algorithms/baselines.h"
 #include "algorithms/evaluate.h"
+#include "algorithms/incremental_rows.h"
 #include "algorithms/scheduler.h"
 
 namespace onnxray {
@@ -81,6 +82,93 @@ std::vector<Tensor> all_examples(const Model& model, const Request& request, con
   return out;
 }
 
+// The rows of a request: the coalitions of all examples, one example after the other.
+struct Rows {
+  std::vector<const CoalitionSet*> sets;  // per example
+  std::vector<std::int64_t> firsts{0};    // its first row; then the number of rows
+
+  [[nodiscard]] std::int64_t total() const { return firsts.back(); }
+  // The example of row r and its coalition there.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> locate(std::int64_t r) const {
+    const std::int64_t e = std::upper_bound(firsts.begin(), firsts.end(), r) - firsts.begin() - 1;
+    return {e, r - firsts[static_cast<std::size_t>(e)]};
+  }
+};
+
+// The worths of whole rows: [rows, scalars].
+std::vector<double> worths_of(const Rows& all, const Session& session, const Features& features,
+                              const std::vector<Tensor>& baselines, const Split& split, const CoalitionMethod& method,
+                              Scheduler& scheduler) {
+  RowProgram program(session, coalition_rows(features, session, method.blends), baselines, all.total());
+  for (std::size_t i = 0; i < session.vary().size(); ++i) program.bind(ids_input(i), features.ids(i));
+  const std::int64_t chunk = program.chunk(), width = features.most();
+  const auto k = static_cast<std::int64_t>(session.to().size());
+  std::vector<double> worths(static_cast<std::size_t>(all.total() * k));
+  std::vector<double> present(static_cast<std::size_t>(width));
+  scheduler.run(
+      program, all.total(),
+      [&](std::int64_t r) {
+        const auto [e, u] = all.locate(r);
+        const std::int64_t me = split.examples > 0 ? split.example : e;
+        return Row{.example = e, .baseline = method.partner ? method.partner(me, u) : -1};
+      },
+      [&](std::int64_t first, std::int64_t rows) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t j = 0; j < k; ++j) {
+            worths[static_cast<std::size_t>((first + r) * k + j)] = program.value(r, static_cast<std::size_t>(j));
+          }
+        }
+      },
+      [&](std::int64_t first, std::int64_t rows) {
+        // Rows past the last one of a chunk repeat it.
+        Tensor masks(method.blends ? DType::f64 : DType::boolean, {chunk, width});
+        std::vector<std::int64_t> mask_rows;
+        for (std::int64_t r = 0; r < chunk; ++r) {
+          const auto [e, u] = all.locate(first + std::min(r, rows - 1));
+          const CoalitionSet& set = *all.sets[static_cast<std::size_t>(e)];
+          std::fill(present.begin(), present.end(), 1.0);
+          set.write(u, std::span(present).first(static_cast<std::size_t>(set.features())));
+          if (method.blends) {
+            std::copy(present.begin(), present.end(), masks.mutable_data<double>().begin() + r * width);
+          } else {
+            std::transform(present.begin(), present.end(), masks.mutable_data<bool>().begin() + r * width,
+                           [](double p) { return p != 0; });
+          }
+          mask_rows.push_back(e);
+        }
+        program.bind(kPresent, masks);
+        if (!features.shared()) program.bind(kMaskRow, Tensor::ints(mask_rows));
+      });
+  return worths;
+}
+
+// Rows that miss one feature each, where features are local: only what a feature changes is computed anew. Nothing
+// where whole rows cost no more.
+std::unique_ptr<IncrementalRows> one_missing_rows(const Session& session, const Features& features,
+                                                  const std::vector<Tensor>& baselines, const CoalitionMethod& method) {
+  const std::vector<CutValue>& vary = session.vary();
+  if (!method.one_missing || vary.size() != 1 || !is_float(vary[0].dtype) || !features.shared()) return nullptr;
+  auto rows = std::make_unique<IncrementalRows>(
+      session, rows_of_features(0, features.of_elements(0, 0), vary[0].row_dims, features.count(0)), baselines[0]);
+  return rows->pays() ? std::move(rows) : nullptr;
+}
+
+// Their worths: per example the full coalition, then one without each feature.
+std::vector<double> worths_of(const IncrementalRows& rows, std::int64_t features, std::int64_t scalars,
+                              Scheduler& scheduler) {
+  const IncrementalRows::Result result = rows.run(scheduler);
+  std::vector<double> worths;
+  worths.reserve(result.clean.size() + result.rows.size());
+  auto clean = result.clean.begin(), without = result.rows.begin();
+  while (clean != result.clean.end()) {
+    worths.insert(worths.end(), clean, clean + scalars);
+    worths.insert(worths.end(), without, without + features * scalars);
+    clean += scalars;
+    without += features * scalars;
+  }
+  return worths;
+}
+
 Attribution play(const Model& model, const Request& whole, const Request& part, const Split& split,
                  const CoalitionMethod& method) {
   Session session(model, part, true, true);
@@ -97,69 +185,28 @@ Attribution play(const Model& model, const Request& whole, const Request& part, 
                   name_of(c.dtype), " and cannot be blurred: give an id as its baseline");
   }
   std::map<std::int64_t, std::unique_ptr<CoalitionSet>> sets;
-  std::vector<const CoalitionSet*> of_example;
-  std::vector<std::int64_t> firsts{0};  // rows of the examples, one after the other
+  Rows rows;
   for (std::int64_t e = 0; e < examples; ++e) {
     auto& set = sets[features.count(e)];
     if (set == nullptr) set = method.set(features.count(e));
-    of_example.push_back(set.get());
-    firsts.push_back(firsts.back() + set->size());
+    rows.sets.push_back(set.get());
+    rows.firsts.push_back(rows.firsts.back() + set->size());
   }
-  const std::int64_t total = firsts.back();
   const std::vector<Tensor> baselines =
       method.partner ? all_examples(model, whole, session) : make_baselines(session, method.baselines, split);
 
-  Scheduler scheduler(part.compute, method.phase, total);
-  RowProgram program(session, coalition_rows(features, session, method.blends), baselines, total);
-  for (std::size_t i = 0; i < session.vary().size(); ++i) program.bind(ids_input(i), features.ids(i));
-  // Row r is coalition `second` of example `first`.
-  const auto locate = [&](std::int64_t r) {
-    const std::int64_t e = std::upper_bound(firsts.begin(), firsts.end(), r) - firsts.begin() - 1;
-    return std::pair(e, r - firsts[static_cast<std::size_t>(e)]);
-  };
-  const std::int64_t chunk = program.chunk(), width = features.most();
-  std::vector<double> worths(static_cast<std::size_t>(total * k));
-  std::vector<double> present(static_cast<std::size_t>(width));
-  scheduler.run(
-      program, total,
-      [&](std::int64_t r) {
-        const auto [e, u] = locate(r);
-        const std::int64_t me = split.examples > 0 ? split.example : e;
-        return Row{.example = e, .baseline = method.partner ? method.partner(me, u) : -1};
-      },
-      [&](std::int64_t first, std::int64_t rows) {
-        for (std::int64_t r = 0; r < rows; ++r) {
-          for (std::int64_t j = 0; j < k; ++j) {
-            worths[static_cast<std::size_t>((first + r) * k + j)] = program.value(r, static_cast<std::size_t>(j));
-          }
-        }
-      },
-      [&](std::int64_t first, std::int64_t rows) {
-        // Rows past the last one of a chunk repeat it.
-        Tensor masks(method.blends ? DType::f64 : DType::boolean, {chunk, width});
-        std::vector<std::int64_t> mask_rows;
-        for (std::int64_t r = 0; r < chunk; ++r) {
-          const auto [e, u] = locate(first + std::min(r, rows - 1));
-          const CoalitionSet& set = *of_example[static_cast<std::size_t>(e)];
-          std::fill(present.begin(), present.end(), 1.0);
-          set.write(u, std::span(present).first(static_cast<std::size_t>(set.features())));
-          if (method.blends) {
-            std::copy(present.begin(), present.end(), masks.mutable_data<double>().begin() + r * width);
-          } else {
-            std::transform(present.begin(), present.end(), masks.mutable_data<bool>().begin() + r * width,
-                           [](double p) { return p != 0; });
-          }
-          mask_rows.push_back(e);
-        }
-        program.bind(kPresent, masks);
-        if (!features.shared()) program.bind(kMaskRow, Tensor::ints(mask_rows));
-      });
+  Scheduler scheduler(part.compute, method.phase, rows.total());
+  const auto incremental = one_missing_rows(session, features, baselines, method);
+  if (incremental != nullptr) session.notice(incremental->notice());
+  const std::vector<double> worths = incremental != nullptr
+                                         ? worths_of(*incremental, features.count(0), k, scheduler)
+                                         : worths_of(rows, session, features, baselines, split, method, scheduler);
 
   Attribution out;
   std::vector<std::vector<double>> scores;
   for (std::int64_t e = 0; e < examples; ++e) {
-    const CoalitionSet& set = *of_example[static_cast<std::size_t>(e)];
-    const auto first = static_cast<std::size_t>(firsts[static_cast<std::size_t>(e)] * k);
+    const CoalitionSet& set = *rows.sets[static_cast<std::size_t>(e)];
+    const auto first = static_cast<std::size_t>(rows.firsts[static_cast<std::size_t>(e)] * k);
     const Game game{.session = session,
                     .features = features,
                     .baselines = baselines,

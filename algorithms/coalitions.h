@@ -86,6 +86,8 @@ struct CoalitionMethod {
   const Baselines& baselines;
   bool blends = false;    // some coalitions hold a feature in part
   bool complete = false;  // the scores of the features sum to v(all) - v(none): fills delta
+  // Coalition 0 is the full one, coalition 1 + f all but feature f: local features may be recomputed incrementally.
+  bool one_missing = false;
   // The coalitions of that many features; called once for each number of features that occurs.
   std::function<std::unique_ptr<CoalitionSet>(std::int64_t features)> set;
   // [scalars, players]: the score of every feature.

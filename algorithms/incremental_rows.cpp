@@ -417,8 +417,8 @@ void IncrementalRows::classify(double plan_work) {
 std::string IncrementalRows::notice() const {
   std::ostringstream text;
   text.precision(2);
-  text << "windows of '" << session_.vary()[rows_.value].name << "' are computed incrementally: " << full_work_ / work_
-       << " times less work than whole rows";
+  text << "rows that change part of '" << session_.vary()[rows_.value].name
+       << "' are computed incrementally: " << full_work_ / work_ << " times less work than whole rows";
   return text.str();
 }
 

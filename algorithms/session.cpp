@@ -270,24 +270,28 @@ Tensor Session::run_prefix(const std::string& value, const CutValue& shape) cons
   return shared && batched_ ? all.reshaped(shape.one_row) : all.reshaped(dims);
 }
 
-Session Session::cut_again(Graph suffix) const {
+Session Session::cut_again(Graph suffix, const std::vector<std::string>& names) const {
   Session moved = *this;
   std::string mixed;
   std::optional<std::vector<RowMap>> maps;
   if (batched_) maps = row_maps(suffix, mixed);
   ONNXRAY_ASSERT(!batched_ || maps.has_value(), "rows mix behind the moved cut at ", mixed);
-  for (std::size_t i = 0; i < vary_.size(); ++i) {
+  ONNXRAY_ASSERT(suffix.inputs().size() == names.size() + held_.size());
+  moved.vary_.assign(names.size(), {});
+  for (std::size_t i = 0; i < names.size(); ++i) {
     const ValueId v = suffix.inputs()[i];
     CutValue& c = moved.vary_[i];
+    c.name = names[i];
     c.dtype = suffix.value(v).dtype;
     c.one_row = suffix.value(v).dims;
     c.rows = maps ? (*maps)[index_of(v)] : suffix.value(v).rows;
     c.row_dims = row_dims_of(c.one_row, c.rows);
-    c.actual = Tensor();
   }
   moved.from_ = moved.vary_;
   moved.suffix_ = std::move(suffix);
-  if (!key_.empty()) moved.key_ += "|cut again";
+  for (const std::string& name : names) {
+    if (!key_.empty()) moved.key_ += "|cut again " + name;
+  }
   return moved;
 }
 

@@ -58,9 +58,9 @@ class Session {
   // Identifies the suffix among all requests on the model; empty when it depends on data and must not be cached.
   [[nodiscard]] const std::string& key() const { return key_; }
 
-  // The same request with its cut moved: `suffix` has the inputs vary..., held... and the outputs targets..., vary...;
-  // set_actual gives the moved values' contents, rows first.
-  [[nodiscard]] Session cut_again(Graph suffix) const;
+  // The same request with its cut moved: `suffix` has the inputs vary..., held... and the outputs targets..., vary...,
+  // where the varied values, any number of them, are called `names`; set_actual gives their contents, rows first.
+  [[nodiscard]] Session cut_again(Graph suffix, const std::vector<std::string>& names) const;
   void set_actual(std::vector<Tensor> actual);
 
   // A value that carries what varies to the scalars without passing any of the from values `which`; empty if they cut

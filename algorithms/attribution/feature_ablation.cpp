@@ -57,6 +57,7 @@ Attribution run_method(const Model& model, const FeatureAblation& options, const
                     {.phase = "feature-ablation",
                      .feature_mask = options.feature_mask,
                      .baselines = options.baselines,
+                     .one_missing = options.incremental,
                      .set = [](std::int64_t features) { return std::make_unique<AllButOne>(features, 1); },
                      .scores = drops});
 }

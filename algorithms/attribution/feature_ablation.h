@@ -9,11 +9,15 @@ namespace onnxray {
 struct FeatureAblation {
   Baselines baselines;
   FeatureMask feature_mask;
+  // Recompute only what a feature changes, layer by layer (algorithms/incremental_rows.h); the result is the same.
+  bool incremental = true;
   void visit(OptionVisitor& v) {
     v({.name = "baselines", .description = "what replaces a feature: a number, blur, or a file"}, baselines);
     v({.name = "feature_mask",
        .description = "elements replaced together: elements, axis:K, grid:N, slic:N, or files of integer ids"},
       feature_mask);
+    v({.name = "incremental", .description = "recompute only what a feature changes, where that is cheaper"},
+      incremental);
   }
 };
 

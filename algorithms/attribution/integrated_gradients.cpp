@@ -39,11 +39,14 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
           return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
         },
         [](std::int64_t, std::int64_t) {});
+    std::vector<Tensor> folded;
+    for (std::size_t i = 0; i < prefix.session().from().size(); ++i) folded.push_back(path.folded(i));
+    std::vector<Tensor> gradients = prefix.pull(folded);
 
     std::vector<double> sums(static_cast<std::size_t>(examples * k), 0);
     for (std::size_t i = 0; i < session.from().size(); ++i) {
       const CutValue& c = session.from()[i];
-      Tensor a = prefix.pull(i, path.folded(i));
+      Tensor& a = gradients[i];
       const auto v = a.mutable_data<double>();
       const std::size_t size = v.empty() ? 0 : v.size() / static_cast<std::size_t>(examples * k);
       const std::vector<double> x = session.vary()[i].actual.to_doubles(), b = baselines[i].to_doubles();

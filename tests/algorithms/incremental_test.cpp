@@ -349,6 +349,38 @@ TEST(Incremental, FeaturesOfAnyForm) {
   EXPECT_NE(result.rows[15], result.rows[16]);
 }
 
+// Cells of a grid: windows side by side, and whole rows.
+TEST(Incremental, FeatureAblationOfLocalFeatures) {
+  const Model model = residual_model();
+  Request request{.inputs = {{"x", wave({2, 3, 40, 36}, 1)}}, .to = {output(1), output(0)}};
+  Occlusion windows{.sliding_window_shapes = {{3, 5, 4}}, .strides = {{3, 5, 4}}, .incremental = false};
+  windows.baselines.constant = 0.25;
+  FeatureAblation cells;
+  cells.baselines.constant = 0.25;
+  Tensor ids(DType::i64, {1, 40, 36});
+  const auto id = ids.mutable_data<std::int64_t>();
+  for (std::size_t i = 0; i < id.size(); ++i) id[i] = static_cast<std::int64_t>(i / 36 / 5 * 9 + i % 36 / 4);
+  cells.feature_mask = {.kind = FeatureMask::Kind::kTensors, .tensors = {{"x", ids}}};
+  const Attribution a = attribute(model, cells, request), b = attribute(model, windows, request);
+  EXPECT_TRUE(used(a));
+  EXPECT_EQ(a.report.rows, b.report.rows);
+  const double scale = largest(b.values);
+  const auto expected = b.attributions.at("x").to_doubles();
+  EXPECT_LE(largest_difference(a.attributions.at("x").to_doubles(), expected), 1e-12 * scale);
+  EXPECT_LE(largest_difference(a.values, b.values), 1e-12 * scale);
+  cells.incremental = false;
+  const Attribution c = attribute(model, cells, request);
+  EXPECT_FALSE(used(c));
+  EXPECT_LE(largest_difference(c.attributions.at("x").to_doubles(), expected), 1e-12 * scale);
+  // Superpixels, which differ from example to example, run as whole rows.
+  cells.incremental = true;
+  cells.feature_mask = {.kind = FeatureMask::Kind::kSlic, .number = 12};
+  EXPECT_FALSE(used(attribute(model, cells, request)));
+  request.compute.chunk = 3;
+  cells.feature_mask = {.kind = FeatureMask::Kind::kTensors, .tensors = {{"x", ids}}};
+  EXPECT_TRUE(attribute(model, cells, request).attributions.at("x").same_bits(a.attributions.at("x")));
+}
+
 TEST(Incremental, ChannelsLastInputsAndInnerLayers) {
   ModelBuilder m;
   m.input("x", {"N", 30, 33, 2}, DType::f64).output("y", {"N", 3}, DType::f64);
