@@ -232,10 +232,7 @@ Attribution play(const Model& model, const Request& whole, const Request& part, 
   for (std::size_t i = 0; i < session.vary().size(); ++i) {
     out.attributions[session.vary()[i].name] = features.spread(i, scores, k);
   }
-  scheduler.report(out.report);
-  out.report.batched = session.batched();
-  out.report.notices = session.notices();
-  out.report.precision = session.precision();
+  scheduler.report(session, out.report);
   return out;
 }
 

@@ -74,13 +74,16 @@ void Scheduler::tick(std::int64_t rows) {
   if (!options_.progress(progress_)) throw Error(ErrorKind::kCancelled, progress_.phase + ": cancelled");
 }
 
-void Scheduler::report(ComputeReport& out) const {
+void Scheduler::report(const Session& session, ComputeReport& out) const {
   out.rows = progress_.done;
   out.chunk = chunk_;
   out.seconds = seconds_since(start_);
   out.setup_seconds = std::chrono::duration<double>(first_row_ - start_).count();
   out.peak_bytes = peak_;
   out.op_seconds = op_seconds_;
+  out.batched = session.batched();
+  out.precision = session.precision();
+  out.notices = session.notices();
 }
 
 }  // namespace onnxray

@@ -29,8 +29,8 @@ class Scheduler {
   // Counts rows that were computed elsewhere.
   void count(std::int64_t rows) { tick(rows); }
 
-  // Fills rows, chunk, seconds and peak memory.
-  void report(ComputeReport& out) const;
+  // Fills rows, chunk, seconds and peak memory, and what the session knows: batching, precision, notices.
+  void report(const Session& session, ComputeReport& out) const;
 
  private:
   void tick(std::int64_t rows);

@@ -46,7 +46,7 @@ Attribution run_method(const Model& model, const Activation&, const Request& req
             for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
           }
         });
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -43,13 +43,6 @@ std::vector<double> first_direction(const std::vector<double>& a, std::int64_t c
   return {v.data(), v.data() + v.size()};
 }
 
-void finish(Attribution& out, const Session& session, const Scheduler& scheduler, std::vector<std::string> notices) {
-  scheduler.report(out.report);
-  out.report.batched = session.batched();
-  out.report.notices = std::move(notices);
-  out.report.precision = session.precision();
-}
-
 // The scalars and the layers of every example: one row each.
 struct Plain {
   std::vector<double> values;  // [E * K]
@@ -80,12 +73,11 @@ Plain run_plain(const Session& session, Scheduler& scheduler) {
 }  // namespace
 
 Attribution run_method(const Model& model, const EigenCam& options, const Request& request) {
-  const CamLayers layers(model, request, options.layout, options.token_grid);
+  const CamLayers layers(model, request, options.grid);
   return run_by_rows(model, layers.request(), [&](const Request& part, const Split&) {
     Session session(model, part, false);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
-    std::vector<std::string> notices = session.notices();
-    const std::vector<SpatialLayout> layouts = layers.layouts(session, notices);
+    const std::vector<SpatialLayout> layouts = layers.layouts(session);
     Scheduler scheduler(part.compute, "eigen-cam", examples);
     Plain plain = run_plain(session, scheduler);
     Attribution out;
@@ -99,29 +91,25 @@ Attribution run_method(const Model& model, const EigenCam& options, const Reques
       }
       out.attributions[session.from()[i].name] = maps;
     }
-    finish(out, session, scheduler, std::move(notices));
+    scheduler.report(session, out.report);
     return out;
   });
 }
 
 Attribution run_method(const Model& model, const AblationCam& options, const Request& request) {
-  const CamLayers layers(model, request, options.layout, options.token_grid);
+  const CamLayers layers(model, request, options.grid);
   return run_by_rows(model, layers.request(), [&](const Request& part, const Split&) {
     // Each layer is replaced by itself: a layer before another one may change that one.
     std::vector<std::unique_ptr<Request>> requests;
     std::vector<std::unique_ptr<Session>> sessions;
     std::vector<SpatialLayout> layouts;
-    std::vector<std::string> notices;
     std::int64_t total = 0;
     for (const std::string& layer : part.from) {
       requests.push_back(std::make_unique<Request>(part));
       requests.back()->from = {layer};
       sessions.push_back(std::make_unique<Session>(model, *requests.back(), true));
-      std::vector<std::string> said = sessions.back()->notices();
-      layouts.push_back(layers.layouts(*sessions.back(), said).at(0));
-      for (const std::string& n : said) {
-        if (std::find(notices.begin(), notices.end(), n) == notices.end()) notices.push_back(n);
-      }
+      layouts.push_back(layers.layouts(*sessions.back()).at(0));
+      for (const std::string& n : sessions.back()->notices()) sessions[0]->notice(n);
       total += sessions.back()->examples() * (1 + layouts.back().channels);
     }
     Scheduler scheduler(part.compute, "ablation-cam", total);
@@ -179,7 +167,7 @@ Attribution run_method(const Model& model, const AblationCam& options, const Req
       }
       out.attributions[session.from()[0].name] = maps;
     }
-    finish(out, *sessions[0], scheduler, std::move(notices));
+    scheduler.report(*sessions[0], out.report);
     return out;
   });
 }
@@ -206,12 +194,11 @@ bool scaled_to_unit(const double* a, std::size_t n, double* out) {
 }  // namespace
 
 Attribution run_method(const Model& model, const ScoreCam& options, const Request& request) {
-  const CamLayers layers(model, request, options.layout, options.token_grid);
+  const CamLayers layers(model, request, options.grid);
   return run_by_rows(model, layers.request(), [&](const Request& part, const Split&) {
     Session session(model, part, false);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
-    std::vector<std::string> notices = session.notices();
-    const std::vector<SpatialLayout> layouts = layers.layouts(session, notices);
+    const std::vector<SpatialLayout> layouts = layers.layouts(session);
     std::int64_t total = examples;
     for (const SpatialLayout& l : layouts) {
       const bool masks = std::any_of(session.vary().begin(), session.vary().end(), [&](const CutValue& c) {
@@ -300,7 +287,7 @@ Attribution run_method(const Model& model, const ScoreCam& options, const Reques
       }
       out.attributions[session.from()[i].name] = maps;
     }
-    finish(out, session, scheduler, std::move(notices));
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -10,11 +10,10 @@ namespace onnxray {
 // equation 3. The sign of v_1 is free; it is the one for which the map's sum is not negative.
 struct EigenCam {
   bool relu_attributions = false;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -23,11 +22,10 @@ struct EigenCam {
 // lies behind the layer is run, once for each channel.
 struct AblationCam {
   bool relu_attributions = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -37,11 +35,10 @@ struct AblationCam {
 // channel and cancels in the softmax. A channel without variation masks nothing and gets the weight 0.
 struct ScoreCam {
   bool relu_attributions = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 

@@ -220,7 +220,7 @@ class Adaptive {
       const Doubles rise = rise_of(out);
       for (std::size_t r = 0; r < sums.size(); ++r) out.delta.push_back(sums[r] - rise[r]);
     }
-    finish_report(scheduler_, session_, out);
+    scheduler_.report(session_, out.report);
   }
 
   Session& session_;

@@ -182,7 +182,7 @@ Attribution run_method(const Model& model, const BlurIntegratedGradients& option
       for (std::size_t r = 0; r < delta.size(); ++r) delta[r] += sums[r];
     }
     out.delta = std::move(delta);
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -4,7 +4,7 @@
 
 namespace onnxray {
 
-void visit_layout(OptionVisitor& v, std::string& layout, std::vector<std::vector<std::int64_t>>& token_grid) {
+void LayerGrid::visit(OptionVisitor& v) {
   v({.name = "layout",
      .description = "where the layer's channels are; auto follows them through the model",
      .choices = {"auto", "channels_first", "channels_last"}},
@@ -26,35 +26,34 @@ std::vector<std::int64_t> axis_order(const SpatialLayout& l, std::size_t rank) {
 
 }  // namespace
 
-CamLayers::CamLayers(const Model& model, const Request& request, std::string layout,
-                     std::vector<std::vector<std::int64_t>> token_grid)
-    : values_(model, request), request_(request), layout_(std::move(layout)), token_grid_(std::move(token_grid)) {
+CamLayers::CamLayers(const Model& model, const Request& request, LayerGrid grid)
+    : values_(model, request), request_(request), grid_(std::move(grid)) {
   if (request_.from.empty()) {
     request_.from = {values_.last()};
     notices_.push_back("the map is of '" + request_.from[0] +
                        "', the last value with positions (another layer is named with --from)");
   }
-  ONNXRAY_CHECK(token_grid_.size() <= 1 || token_grid_.size() == request_.from.size(), "got ", token_grid_.size(),
-                " token grids for ", request_.from.size(), " layers");
+  ONNXRAY_CHECK(grid_.token_grid.size() <= 1 || grid_.token_grid.size() == request_.from.size(), "got ",
+                grid_.token_grid.size(), " token grids for ", request_.from.size(), " layers");
 }
 
-std::vector<SpatialLayout> CamLayers::layouts(const Session& session, std::vector<std::string>& notices) const {
-  notices.insert(notices.end(), notices_.begin(), notices_.end());
+std::vector<SpatialLayout> CamLayers::layouts(const Session& session) const {
+  for (const std::string& n : notices_) session.notice(n);
   std::vector<SpatialLayout> out;
   for (std::size_t i = 0; i < session.from().size(); ++i) {
     const CutValue& c = session.from()[i];
-    LayoutOptions options{.layout = layout_, .token_grid = {}};
-    if (!token_grid_.empty()) {
+    LayoutOptions options{.layout = grid_.layout, .token_grid = {}};
+    if (!grid_.token_grid.empty()) {
       // In a request of one layer of several, the grid is that of the layer.
       const auto& from = request_.from;
       const auto at = static_cast<std::size_t>(std::find(from.begin(), from.end(), c.name) - from.begin());
-      options.token_grid = token_grid_[token_grid_.size() == 1 ? 0 : at];
+      options.token_grid = grid_.token_grid[grid_.token_grid.size() == 1 ? 0 : at];
     }
     const SpatialLayout l = values_.layout_of(c, options);
     if (l.flattened()) {
-      notices.push_back("'" + c.name + "' " + to_string(c.row_dims) + " is read as " +
-                        (l.prefix > 0 ? std::to_string(l.prefix) + " class tokens and " : "") + "a grid " +
-                        to_string(l.grid) + " of tokens (--token-grid, --layout)");
+      session.notice("'" + c.name + "' " + to_string(c.row_dims) + " is read as " +
+                     (l.prefix > 0 ? std::to_string(l.prefix) + " class tokens and " : "") + "a grid " +
+                     to_string(l.grid) + " of tokens (--token-grid, --layout)");
     }
     out.push_back(l);
   }

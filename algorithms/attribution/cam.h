@@ -13,8 +13,12 @@
 
 namespace onnxray {
 
-// The options that every map has: fields `layout` and `token_grid` of its aggregate.
-void visit_layout(OptionVisitor& v, std::string& layout, std::vector<std::vector<std::int64_t>>& token_grid);
+// The options that every map has: how a layer is read as a grid of positions.
+struct LayerGrid {
+  std::string layout = "auto";
+  std::vector<std::vector<std::int64_t>> token_grid;  // none, one grid for all layers, or one for each
+  void visit(OptionVisitor& v);
+};
 inline OptionInfo relu_option() {
   return {.name = "relu_attributions", .description = "negative values of the map become zero"};
 }
@@ -22,19 +26,16 @@ inline OptionInfo relu_option() {
 // A request with its layers named and known.
 class CamLayers {
  public:
-  // token_grid: none, one grid for all layers, or one for each.
-  CamLayers(const Model& model, const Request& request, std::string layout,
-            std::vector<std::vector<std::int64_t>> token_grid);
+  CamLayers(const Model& model, const Request& request, LayerGrid grid);
 
   [[nodiscard]] const Request& request() const { return request_; }
-  // The layouts of session.from(); notices say which layer was taken and how tokens were read.
-  [[nodiscard]] std::vector<SpatialLayout> layouts(const Session& session, std::vector<std::string>& notices) const;
+  // The layouts of session.from(); the session's notices say which layer was taken and how tokens were read.
+  [[nodiscard]] std::vector<SpatialLayout> layouts(const Session& session) const;
 
  private:
   SpatialValues values_;
   Request request_;
-  std::string layout_;
-  std::vector<std::vector<std::int64_t>> token_grid_;
+  LayerGrid grid_;
   std::vector<std::string> notices_;
 };
 

@@ -42,7 +42,7 @@ Attribution of_layers(const Model& model, const Conductance& options, const Quad
     run_path(scheduler, path, q, examples);
     for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
     add_delta(session, rise_of(out), out);
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }
@@ -102,7 +102,7 @@ Attribution through_neuron(const Model& model, const Conductance& options, const
       if (options.multiply_by_inputs) PathDifference(c, baselines[read[f]]).multiply(a, k);
       out.attributions[c.name] = a;
     }
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -42,12 +42,11 @@ ValueId xgrad_cam(Builder& b, ValueId g, ValueId a) {
 
 template <class Options>
 Attribution run(const Model& model, const Options& options, const Request& request, const Spec& spec) {
-  const CamLayers layers(model, request, options.layout, options.token_grid);
+  const CamLayers layers(model, request, options.grid);
   return run_by_rows(model, layers.request(), [&](const Request& part, const Split&) {
     Session session(model, part, false);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
-    std::vector<std::string> notices = session.notices();
-    const std::vector<SpatialLayout> layouts = layers.layouts(session, notices);
+    const std::vector<SpatialLayout> layouts = layers.layouts(session);
     std::string key = detail::concat(spec.name, spec.relu, spec.summed);
     for (const SpatialLayout& l : layouts) key += key_of(l);
     const FoldFn fold = [layouts, spec](FoldCtx& c, std::size_t i) {
@@ -72,10 +71,7 @@ Attribution run(const Model& model, const Options& options, const Request& reque
       out.attributions[session.from()[i].name] =
           program.folded(i).reshaped(map_dims(examples * k, channels, layouts[i]));
     }
-    scheduler.report(out.report);
-    out.report.batched = session.batched();
-    out.report.notices = std::move(notices);
-    out.report.precision = session.precision();
+    scheduler.report(session, out.report);
     return out;
   });
 }

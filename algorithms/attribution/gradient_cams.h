@@ -11,13 +11,12 @@ namespace onnxray {
 struct GradCam {
   bool relu_attributions = false;
   bool attr_dim_summation = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
     v({.name = "attr_dim_summation", .description = "sum over the channels; else one map for each"},
       attr_dim_summation);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -26,11 +25,10 @@ struct GradCam {
 // for the score Y = exp(F) whose derivatives they take; the factor exp(F) > 0 that all weights share is left out.
 struct GradCamPlusPlus {
   bool relu_attributions = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -39,13 +37,12 @@ struct GradCamPlusPlus {
 struct HiResCam {
   bool relu_attributions = false;
   bool attr_dim_summation = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
     v({.name = "attr_dim_summation", .description = "sum over the channels; else one map for each"},
       attr_dim_summation);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -53,11 +50,10 @@ struct HiResCam {
 // to 7.
 struct LayerCam {
   bool relu_attributions = true;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 
@@ -65,11 +61,10 @@ struct LayerCam {
 // "Axiom-based Grad-CAM", BMVC 2020, equation 12.
 struct XGradCam {
   bool relu_attributions = false;
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v(relu_option(), relu_attributions);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 

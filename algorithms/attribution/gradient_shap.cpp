@@ -125,7 +125,7 @@ class Sampler {
       out.attributions[session_.from()[i].name] = gradients.folded(i);
     }
     if (s_.multiply) add_delta(session_, rise, out);
-    finish_report(scheduler_, session_, out);
+    scheduler_.report(session_, out.report);
     return out;
   }
 

@@ -48,7 +48,7 @@ Attribution run_method(const Model& model, const GuidedGradCam& options, const R
   Request at_layer = request;
   at_layer.from.clear();
   if (!options.layer.empty()) at_layer.from.push_back(options.layer);
-  const GradCam cam{.relu_attributions = true, .layout = options.layout, .token_grid = options.token_grid};
+  const GradCam cam{.relu_attributions = true, .grid = options.grid};
   double seconds = 0;
   const Attribution map = run_part(model, cam, at_layer, request.compute, false, seconds);
   Attribution out = run_part(model, GuidedBackprop{}, request, request.compute, true, seconds);

@@ -10,15 +10,14 @@ namespace onnxray {
 struct GuidedGradCam {
   std::string layer;  // of the map; empty: the last value with positions
   std::string interpolate_mode = "nearest";
-  std::string layout = "auto";
-  std::vector<std::vector<std::int64_t>> token_grid;
+  LayerGrid grid;
   void visit(OptionVisitor& v) {
     v({.name = "layer", .description = "the map's layer; default: the last value with positions"}, layer);
     v({.name = "interpolate_mode",
        .description = "how the map is brought to the input's positions",
        .choices = interpolation_modes()},
       interpolate_mode);
-    visit_layout(v, layout, token_grid);
+    grid.visit(v);
   }
 };
 

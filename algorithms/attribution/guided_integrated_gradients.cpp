@@ -167,7 +167,7 @@ Attribution guided(const Model& model, const GuidedIntegratedGradients& o, const
   }
   const std::vector<double> rise = rise_of(out);
   for (std::size_t e = 0; e < sums.size(); ++e) out.delta.push_back(sums[e] - rise[e]);
-  finish_report(scheduler, session, out);
+  scheduler.report(session, out.report);
   return out;
 }
 

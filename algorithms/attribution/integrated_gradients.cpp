@@ -62,10 +62,7 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
         out.delta.push_back(sums[r] - (out.values[r] - out.baseline_values[r]));
       }
     }
-    scheduler.report(out.report);
-    out.report.batched = session.batched();
-    out.report.notices = session.notices();
-    out.report.precision = session.precision();
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -25,7 +25,7 @@ Attribution run_method(const Model& model, const InternalInfluence& options, con
         },
         [](std::int64_t, std::int64_t) {});
     for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }

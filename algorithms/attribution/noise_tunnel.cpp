@@ -112,7 +112,7 @@ Attribution clean_values(const Model& model, const Request& request) {
             for (std::size_t k = 0; k < session.to().size(); ++k) out.values.push_back(program.value(r, k));
           }
         });
-    finish_report(scheduler, session, out);
+    scheduler.report(session, out.report);
     return out;
   });
 }

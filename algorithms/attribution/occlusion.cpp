@@ -218,10 +218,7 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
       const auto a = all.mutable_data<double>();
       for (std::size_t j = 0; j < a.size(); ++j) a[j] /= covered[j % covered.size()];
     }
-    scheduler.report(out.report);
-    out.report.batched = session.batched();
-    out.report.notices = session.notices();
-    out.report.precision = session.precision();
+    scheduler.report(session, out.report);
     return out;
   });
 }

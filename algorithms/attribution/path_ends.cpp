@@ -98,11 +98,4 @@ void PathDifference::multiply(Tensor& rows, std::int64_t scalars) const {
   }
 }
 
-void finish_report(const Scheduler& scheduler, const Session& session, Attribution& out) {
-  scheduler.report(out.report);
-  out.report.batched = session.batched();
-  out.report.notices = session.notices();
-  out.report.precision = session.precision();
-}
-
 }  // namespace onnxray

@@ -46,7 +46,4 @@ class PathDifference {
   bool one_baseline_;
 };
 
-// The facts of the run.
-void finish_report(const Scheduler& scheduler, const Session& session, Attribution& out);
-
 }  // namespace onnxray

@@ -174,10 +174,7 @@ Attribution rise(const Model& model, const Rise& options, const Request& part, c
     }
     out.attributions[c.name] = a;
   }
-  scheduler.report(out.report);
-  out.report.batched = session.batched();
-  out.report.notices = session.notices();
-  out.report.precision = session.precision();
+  scheduler.report(session, out.report);
   return out;
 }
 

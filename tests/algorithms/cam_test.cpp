@@ -265,9 +265,9 @@ TEST_F(Cam, LayersByNameSeveralAndInEveryLayout) {
     EXPECT_EQ(e.kind, ErrorKind::kBadInput);
   };
   refused(ScoreCam{}, dense, "score-cam masks the input");
-  refused(GradCam{.layout = "nchw"}, request, "layout is 'nchw'");
-  refused(GradCam{.token_grid = {{2, 2}}}, two, "token grid");
-  refused(GradCam{.token_grid = {{2, 2}, {2, 2}, {2, 2}}}, two, "3 token grids for 2 layers");
+  refused(GradCam{.grid = {.layout = "nchw"}}, request, "layout is 'nchw'");
+  refused(GradCam{.grid = {.token_grid = {{2, 2}}}}, two, "token grid");
+  refused(GradCam{.grid = {.token_grid = {{2, 2}, {2, 2}, {2, 2}}}}, two, "3 token grids for 2 layers");
   Request unknown = request;
   unknown.from = {"nothing"};
   refused(GradCam{}, unknown, "no value of that name");
@@ -415,11 +415,11 @@ TEST(Positions, TokensBecomeAGridWithoutTheClassToken) {
   EXPECT_NE(got.report.notices[1].find("1 class tokens and a grid [4, 3]"), std::string::npos) << got.report.notices[1];
   // Captum's reading: tokens are channels, channels are positions.
   request.from = {name};
-  EXPECT_EQ(attribute(model, GradCam{.layout = "channels_first"}, request).attributions.at(name).dims(),
+  EXPECT_EQ(attribute(model, GradCam{.grid = {.layout = "channels_first"}}, request).attributions.at(name).dims(),
             (Dims{1, 1, 12}));
-  EXPECT_EQ(attribute(model, GradCam{.token_grid = {{2, 6}}}, request).attributions.at(name).dims(),
+  EXPECT_EQ(attribute(model, GradCam{.grid = {.token_grid = {{2, 6}}}}, request).attributions.at(name).dims(),
             (Dims{1, 1, 2, 6}));
-  EXPECT_EQ(attribute(model, GradCam{.layout = "channels_last"}, request).attributions.at(name).to_doubles(),
+  EXPECT_EQ(attribute(model, GradCam{.grid = {.layout = "channels_last"}}, request).attributions.at(name).to_doubles(),
             attribute(model, GradCam{}, request).attributions.at(name).to_doubles());
 }
 

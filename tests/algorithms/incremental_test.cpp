@@ -309,7 +309,7 @@ TEST(Incremental, ClassesOfRowsGiveTheSameScalars) {
   EXPECT_LE(largest_difference(x.rows, y.rows), 1e-12 * largest(x.rows));
   EXPECT_EQ(x.clean, y.clean);
   ComputeReport report;
-  b.report(report);
+  b.report(session, report);
   EXPECT_EQ(report.rows, 128);
 }
 

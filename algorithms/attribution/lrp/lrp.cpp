@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "algorithms/attribution/backward_pass.h"
 #include "algorithms/attribution/lrp/lrp_rules.h"
-#include "algorithms/attribution/rules/rule_pass.h"
 
 namespace onnxray {
 namespace {
@@ -145,11 +145,11 @@ std::string text_of(const Recipe& recipe) {
 }
 
 Attribution run(const Model& model, const Request& request, const char* phase, const Recipe& recipe, Carries carries) {
-  return run_rule_pass(model, request,
-                       {.phase = phase,
-                        .key = detail::concat(phase, "|", text_of(recipe)),
-                        .rules = std::make_shared<const RuleSet>(lrp::rules_of(recipe, carries)),
-                        .check = [&recipe](Session& session) { check(session, recipe); }});
+  return run_backward_pass(model, request,
+                           {.phase = phase,
+                            .key = detail::concat(phase, "|", text_of(recipe)),
+                            .rules = std::make_shared<const RuleSet>(lrp::rules_of(recipe, carries)),
+                            .check = [&recipe](Session& session) { check(session, recipe); }});
 }
 
 }  // namespace

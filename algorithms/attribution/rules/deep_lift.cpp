@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "algorithms/attribution/backward_pass.h"
 #include "algorithms/attribution/rules/deep_lift_rules.h"
-#include "algorithms/attribution/rules/rule_pass.h"
 #include "algorithms/baselines.h"
 #include "algorithms/scheduler.h"
 
@@ -68,10 +68,7 @@ Attribution multipliers(const Model& model, const DeepLift& o, const Request& re
         for (std::size_t r = 0; r < out.delta.size(); ++r) out.delta[r] -= out.values[r] - out.baseline_values[r];
       }
     }
-    scheduler.report(out.report);
-    out.report.batched = session.batched();
-    out.report.notices = session.notices();
-    out.report.precision = session.precision();
+    scheduler.report(session, out.report);
     return out;
   });
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "algorithms/attribution/rules/rule_pass.h"
+#include "algorithms/attribution/backward_pass.h"
 #include "engine/builder.h"
 
 namespace onnxray {
@@ -23,7 +23,9 @@ Attribution rectified(const Model& model, const Request& request, const char* na
     const bool any = std::any_of(g.nodes().begin(), g.nodes().end(), [&](const Node& n) { return is_relu(g, n); });
     if (!any) session.notice(std::string("no ReLU lies before the target: ") + name + " is the plain gradient");
   };
-  return run_rule_pass(model, request, {name, name, std::make_shared<const RuleSet>(std::move(set)), check});
+  return run_backward_pass(
+      model, request,
+      {.phase = name, .key = name, .rules = std::make_shared<const RuleSet>(std::move(set)), .check = check});
 }
 
 }  // namespace

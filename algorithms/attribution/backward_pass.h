@@ -1,4 +1,5 @@
-// One backward pass under a RuleSet at the examples themselves: guided backprop, deconvolution, relevance.
+// One backward pass at the examples themselves, by the gradient or under a RuleSet: saliency, input x gradient, guided
+// backprop, deconvolution, relevance.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,15 +12,16 @@
 
 namespace onnxray {
 
-struct RulePass {
-  const char* phase;  // names it in progress reports
-  std::string key;    // names the rules in the model's cache of plans: equal keys, equal rules
-  std::shared_ptr<const RuleSet> rules;
-  std::function<void(Session&)> check;  // adds notices, throws
+struct BackwardPass {
+  const char* phase;                          // names it in progress reports
+  std::string key = "gradient";               // names the rules in the model's cache of plans: equal keys, equal rules
+  std::shared_ptr<const RuleSet> rules = {};  // none: the gradient
+  bool times_value = false;                   // multiply by the `from` value
+  std::function<void(Session&)> check = {};   // adds notices, throws
 };
 
 // The cotangents of every `from` value, and for relevance the loss delta = sum(attributions) - F(x).
-[[nodiscard]] Attribution run_rule_pass(const Model& model, const Request& request, const RulePass& pass);
+[[nodiscard]] Attribution run_backward_pass(const Model& model, const Request& request, const BackwardPass& pass);
 
 // A node through which the `to` values depend on what varies without passing a `from` value; empty if there is none.
 [[nodiscard]] std::string bypass_of(const Session& session);

@@ -1,4 +1,4 @@
-#include "algorithms/attribution/rules/rule_pass.h"
+#include "algorithms/attribution/backward_pass.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,13 +7,14 @@
 
 namespace onnxray {
 
-Attribution run_rule_pass(const Model& model, const Request& request, const RulePass& pass) {
+Attribution run_backward_pass(const Model& model, const Request& request, const BackwardPass& pass) {
   return run_by_rows(model, request, [&](const Request& part, const Split&) {
     Session session(model, part, false);
-    if (session.batched() && pass.check) pass.check(session);
+    if (pass.check) pass.check(session);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, pass.phase, examples);
-    RowProgram program(session, {.key = pass.key, .gradient = true, .rules = pass.rules}, {}, examples);
+    RowProgram program(session, {.key = pass.key, .gradient = true, .values = pass.times_value, .rules = pass.rules},
+                       {}, examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
       Dims dims = c.row_dims;
@@ -27,20 +28,24 @@ Attribution run_rule_pass(const Model& model, const Request& request, const Rule
             const Tensor g = program.gradient(i).to(DType::f64);
             Tensor& all = out.attributions[session.from()[i].name];
             const std::int64_t size = examples * k == 0 ? 0 : all.size() / (examples * k);
-            std::memcpy(all.mutable_data<double>().data() + first * k * size, g.raw(), g.bytes());
+            double* to = all.mutable_data<double>().data() + first * k * size;
+            std::memcpy(to, g.raw(), g.bytes());
+            if (!pass.times_value) continue;
+            const std::vector<double> x = program.from_value(i).to_doubles();
+            for (std::int64_t j = 0; j < rows * k * size; ++j) {
+              to[j] *= x[static_cast<std::size_t>(j / (k * size) * size + j % size)];
+            }
           }
           for (std::int64_t r = 0; r < rows; ++r) {
             for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
           }
         });
-    if (pass.rules->carries == Carries::kRelevance && is_one_layer(session) && bypass_of(session).empty()) {
+    if (pass.rules && pass.rules->carries == Carries::kRelevance && is_one_layer(session) &&
+        bypass_of(session).empty()) {
       out.delta = row_sums(out, out.values.size());
       for (std::size_t r = 0; r < out.delta.size(); ++r) out.delta[r] -= out.values[r];
     }
-    scheduler.report(out.report);
-    out.report.batched = session.batched();
-    out.report.notices = session.notices();
-    out.report.precision = session.precision();
+    scheduler.report(session, out.report);
     return out;
   });
 }
