@@ -76,6 +76,15 @@ def everywhere(rule, first=None):
     return composites.SpecialFirstLayerMapComposite(base, [(types.Linear, first)])
 
 
+def preset(convolution, first=None):
+    """iNNvestigate's LRPSequentialPresetA and B, which zennit has no name for: alpha1 beta0 or alpha2 beta1 for
+    convolutions, epsilon 0.1 for dense layers (Alber et al. 2019); the flat forms begin with the flat rule."""
+    base = PASS + composites.layer_map_base() + [(types.Convolution, convolution), (torch.nn.Linear, rules.Epsilon(0.1))]
+    if first is None:
+        return composites.LayerMapComposite(base)
+    return composites.SpecialFirstLayerMapComposite(base, [(types.Linear, first)])
+
+
 def cases():
     """(method, options as on our command line, composite, seed of the output: its value or 1)."""
     c = composites
@@ -85,6 +94,9 @@ def cases():
         yield "lrp", {"composite": name}, of(layer_map=PASS), "value"
     yield ("lrp", {"composite": "epsilon-gamma-box", "low": LOW, "high": HIGH},
            c.EpsilonGammaBox(torch.tensor(LOW), torch.tensor(HIGH), layer_map=PASS), "value")
+    for name, rule in (("preset-a", rules.AlphaBeta(1, 0)), ("preset-b", rules.AlphaBeta(2, 1))):
+        yield "lrp", {"composite": name}, preset(rule), "value"
+        yield "lrp", {"composite": name + "-flat"}, preset(rule, rules.Flat()), "value"
     yield "lrp", {"rule": "epsilon", "epsilon": 0.1}, everywhere(rules.Epsilon(0.1)), "value"
     yield "lrp", {"rule": "gamma", "gamma": 0.4}, everywhere(rules.Gamma(0.4)), "value"
     yield "lrp", {"rule": "alpha-beta", "alpha": 3, "beta": 2}, everywhere(rules.AlphaBeta(3, 2)), "value"
