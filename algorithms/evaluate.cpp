@@ -78,6 +78,8 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
       plan = compiled(rows);
       compiled_rows = rows;
     }
+    const std::string notice = plan->fallback_notice();
+    if (first == 0 && !notice.empty()) out.report.notices.push_back(notice);
     PlanRun run(plan);
     for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
       const std::string& name = plan->graph().value(plan->graph().inputs()[i]).name;

@@ -156,6 +156,7 @@ IncrementalRows::Program::Program(const IncrementalRows& owner, const Class& par
     chunk_ = (chunk_ + 1) / 2;
     plan_ = plan("|windows ", rows_graph(chunk_));
   }
+  for (const auto& p : {clean_, plan_}) s.notice(p->fallback_notice());
   rows_ = std::make_unique<PlanRun>(plan_);
 }
 

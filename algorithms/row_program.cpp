@@ -69,10 +69,7 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   if (chunk_ < planned) {
     session.notice(detail::concat("the device is out of memory: ", chunk_, " rows at a time instead of ", planned));
   }
-  if (!plan->fallbacks().empty()) {
-    session.notice(detail::concat(plan->fallbacks().size(), " nodes have no kernel on ", model.backend().name(),
-                                  " and run on the host, the first is ", plan->fallbacks()[0]));
-  }
+  session.notice(plan->fallback_notice());
   const Graph& g = plan->graph();
   for (std::size_t i = 0; i < g.inputs().size(); ++i) slots_[g.value(g.inputs()[i]).name] = i;
 

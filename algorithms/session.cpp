@@ -253,6 +253,7 @@ Tensor Session::run_prefix(const std::string& value, const CutValue& shape) cons
     return lower_for(model_.backend(), prepare_suffix(h, model_.evaluator()), model_.evaluator());
   };
   const auto plan = Plan::compile(make(), model_.backend(), model_.prepared());
+  notice(plan->fallback_notice());
   PlanRun run(plan);
   std::vector<Tensor> parts;
   for (std::int64_t e = 0; e < (shared ? 1 : examples_); ++e) {

@@ -46,9 +46,9 @@ class Session {
   };
   [[nodiscard]] const std::vector<Target>& targets() const { return targets_; }
   [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
-  // Adds a notice to the request's, unless it is there.
+  // Adds a notice to the request's, unless it is there or empty.
   void notice(const std::string& text) const {
-    if (std::find(notices_.begin(), notices_.end(), text) == notices_.end()) notices_.push_back(text);
+    if (!text.empty() && std::find(notices_.begin(), notices_.end(), text) == notices_.end()) notices_.push_back(text);
   }
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const Request& request() const { return request_; }

@@ -10,6 +10,7 @@
 
 #include "algorithms/session.h"
 #include "engine/autodiff.h"
+#include "engine/host_nodes.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/device_module.h"
 
@@ -150,8 +151,8 @@ std::vector<DeviceGap> device_gaps(const Model& model, const NamedTensors& input
   g.set_outputs(outputs);
   std::vector<DeviceGap> gaps;
   const Graph lowered = lower_for(table, g, model.evaluator());
-  for (const Node& node : lowered.nodes()) {
-    if (!node.op->traits.view && table.find(node.op->name) == nullptr) gaps.push_back({node.name, node.op->name});
+  for (const NodeId n : host_nodes(lowered, table)) {
+    gaps.push_back({lowered.node(n).name, lowered.node(n).op->name});
   }
   return gaps;
 }

@@ -22,9 +22,9 @@ namespace onnxray {
 // "cpu" and the kinds of device whose module is there: "cuda".
 [[nodiscard]] std::vector<std::string> device_kinds();
 
-// The nodes of a float32 forward pass and its gradient that have no kernel in `table`, so that the host computes them
-// between copies: "conv1 (Conv)", "conv_weight_grad". A kernel may decline more, by shape or dtype; a result's notices
-// name those. `inputs` give the shapes. Throws what the importer and the gradient throw.
+// The nodes of a float32 forward pass and its gradient that the host computes between copies, because `table` has no
+// kernel for them or one that declines their shapes or dtypes: "conv1 (Conv)", "conv_weight_grad". `inputs` give the
+// shapes. Throws what the importer and the gradient throw.
 struct DeviceGap {
   std::string node, op;
 };

@@ -146,6 +146,7 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
   plan->graph_ = std::move(graph);
   plan->prepared_ = std::move(prepared);
   plan->device_ = backend.device;
+  plan->backend_name_ = backend.name();
   const Graph& g = plan->graph_;
   plan->buffers_ = plan_buffers(g);
   const auto constant = [&](ValueId v) {
@@ -212,6 +213,12 @@ std::shared_ptr<const Plan> Plan::compile(Graph graph, const Backend& backend,
   plan->arena_bytes_ = plan->buffers_.bytes + scratch;
   if (plan->device_) plan->upload_constants();
   return plan;
+}
+
+std::string Plan::fallback_notice() const {
+  if (fallbacks_.empty()) return "";
+  return detail::concat(fallbacks_.size(), " nodes have no kernel on ", backend_name_,
+                        " and run on the host, the first is ", fallbacks_[0]);
 }
 
 void Plan::upload_constants() {

@@ -37,6 +37,8 @@ class Plan {
   [[nodiscard]] const Device* device() const { return device_.get(); }
   // Nodes that run on the host although the plan's device is another: "conv1 (Conv): conv_weight_grad".
   [[nodiscard]] const std::vector<std::string>& fallbacks() const { return fallbacks_; }
+  // One line about them for a report; empty without any.
+  [[nodiscard]] std::string fallback_notice() const;
 
  private:
   friend class PlanRun;
@@ -56,6 +58,7 @@ class Plan {
   std::shared_ptr<const Device> device_;
   std::vector<std::shared_ptr<const void>> device_constants_;  // null where no step on the device reads it
   std::vector<std::string> fallbacks_;
+  std::string backend_name_;
   std::size_t arena_bytes_ = 0, scratch_offset_ = 0, constant_bytes_ = 0;
 };
 

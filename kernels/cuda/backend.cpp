@@ -9,12 +9,14 @@ Backend make_backend(std::string name, std::shared_ptr<const Device> device, con
   b.fallback = &host;
   register_elementwise(b);
   register_logic(b);
+  register_cast(b);
   register_map(b);
   register_layout(b);
   register_reduce(b);
   register_rows(b);
   register_index(b);
   register_pool(b);
+  register_patch(b);
   register_random(b);
   register_norm(b);
   register_conv(b);

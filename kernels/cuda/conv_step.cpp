@@ -8,7 +8,7 @@
 namespace onnxray::cuda {
 namespace {
 
-// None where an extent is zero or does not fit.
+// None where an extent is zero or does not fit. Without images a sum over them is zero.
 std::optional<ConvShape> shape_of(const PrepareCtx& c, const Dims& x, const Dims& y,
                                   std::span<const std::int64_t> kernel, bool backward) {
   ConvShape s;
@@ -24,7 +24,6 @@ std::optional<ConvShape> shape_of(const PrepareCtx& c, const Dims& x, const Dims
     return static_cast<int>(v);
   };
   s.batch = xd.batch;
-  fits = s.batch > 0;
   s.groups = narrow(groups, 1);
   s.x_channels = narrow(xd.channels / groups, 1);
   s.y_channels = narrow(yd.channels / groups, 1);

@@ -9,13 +9,15 @@
 namespace onnxray::cuda {
 
 void register_elementwise(Backend& b);  // elementwise.cuh
-void register_logic(Backend& b);        // logic.cuh: comparisons, selection, casts
+void register_logic(Backend& b);        // logic.cuh: comparisons, selection
+void register_cast(Backend& b);         // cast.cuh
 void register_map(Backend& b);          // map.cuh
 void register_layout(Backend& b);       // layout.cuh
 void register_reduce(Backend& b);       // reduce.cuh
 void register_rows(Backend& b);         // rows.cuh
 void register_index(Backend& b);        // index.cuh
 void register_pool(Backend& b);         // pool.cuh
+void register_patch(Backend& b);        // patch.cuh: rectangles per row
 void register_random(Backend& b);       // random.cuh
 void register_norm(Backend& b);         // norm.cuh
 void register_conv(Backend& b);         // conv_step.cpp

@@ -336,7 +336,12 @@ inline Step top_k(const PrepareCtx& c) {
   const Dims& d = c.dims(0);
   const std::int64_t n = d[axis], inner = product(d, axis + 1, d.size()), lines = product(d, 0, axis) * inner;
   if (count_of(c.out_dims()) == 0) return no_work();
-  return with_index_number(c.dtype(0), [&]<class T>() -> Step {
+  const auto with_type = [&](auto&& f) -> Step {
+    if (c.dtype(0) == DType::i8) return f.template operator()<std::int8_t>();
+    if (c.dtype(0) == DType::u8 || c.dtype(0) == DType::boolean) return f.template operator()<std::uint8_t>();
+    return with_index_number(c.dtype(0), f);
+  };
+  return with_type([&]<class T>() -> Step {
     return {[=](const RunArgs& a) {
       launch(top_k_kernel<T>, grid_of(lines), Dim3{kThreads}, 0, a.stream, lines, n, inner, k, largest,
              static_cast<const T*>(a.in[0]), static_cast<T*>(a.out[0]), static_cast<std::int64_t*>(a.out[1]));

@@ -1,7 +1,5 @@
-// Comparisons, logic, selection, tests for special values and casts.
+// Comparisons, logic, selection and tests for special values.
 #pragma once
-#include <limits>
-
 #include "kernels/cuda/broadcast.cuh"
 #include "kernels/cuda/cuda.h"
 #include "kernels/functors.h"
@@ -60,44 +58,6 @@ struct IsInf {
   }
 };
 
-// As Tensor::to: float to integer saturates, NaN gives 0.
-template <class To>
-struct Convert {
-  template <class From>
-  ONNXRAY_HD To operator()(From x) const {
-    if constexpr (std::is_same_v<To, bool>) {
-      return x != From{};
-    } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
-      constexpr To kLow = std::numeric_limits<To>::min(), kHigh = std::numeric_limits<To>::max();
-      if (x != x) return To{};
-      if (x <= static_cast<From>(kLow)) return kLow;
-      if (x >= static_cast<From>(kHigh)) return kHigh;
-      return static_cast<To>(x);
-    } else {
-      return static_cast<To>(x);
-    }
-  }
-};
-
-template <class F>
-Step cast_with_type(DType t, F&& f) {
-  switch (t) {
-    case DType::f32: return f.template operator()<float>();
-    case DType::f64: return f.template operator()<double>();
-    case DType::i64: return f.template operator()<std::int64_t>();
-    case DType::i32: return f.template operator()<std::int32_t>();
-    case DType::i8: return f.template operator()<std::int8_t>();
-    case DType::u8: return f.template operator()<std::uint8_t>();
-    case DType::boolean: return f.template operator()<bool>();
-    default: return {};
-  }
-}
-inline Step cast(const PrepareCtx& c) {
-  return cast_with_type(c.dtype(0), [&]<class From>() {
-    return cast_with_type(c.out_dtype(), [&]<class To>() { return unary_step<Convert<To>, From, To>(c, {}); });
-  });
-}
-
 void register_logic(Backend& b) {
   b.add("equal", compare<fn::Equal>);
   b.add("greater", compare<fn::Greater>);
@@ -118,7 +78,6 @@ void register_logic(Backend& b) {
     const IsInf f{c.attrs.integer("positive", 1) != 0, c.attrs.integer("negative", 1) != 0};
     return visit_float(c.dtype(0), [&]<class T>() { return unary_step<IsInf, T, bool>(c, f); });
   });
-  b.add("cast", cast);
 }
 
 }  // namespace onnxray::cuda

@@ -169,7 +169,8 @@ Step norm(const PrepareCtx& c) {
   const Lines lines = norm_lines(c.dims(0), c.attrs.integer("axis", 0));
   const double epsilon = c.attrs.real("epsilon", 1e-5);
   const bool scaled = c.has(1), shifted = kCentred && c.has(2);
-  if (lines.count == 0 || lines.n == 0) return {};
+  if (lines.count == 0) return no_work();
+  if (lines.n == 0) return {};
   return visit_float(c.dtype(0), [&]<class T>() -> Step {
     return {[=, lanes = lanes_for(lines.n)](const RunArgs& a) {
       launch(norm_kernel<T, kCentred>, grid_of(lines.count, kThreads / lanes), Dim3{kThreads}, kThreads * sizeof(T),
@@ -184,7 +185,7 @@ Step norm(const PrepareCtx& c) {
 inline Step norm_grad(const PrepareCtx& c) {
   const Lines lines = norm_lines(c.dims(1), c.attrs.integer("axis", 0));
   const bool scaled = c.has(2), centred = c.has(3);
-  if (lines.count == 0 || lines.n == 0) return {};
+  if (lines.count == 0 || lines.n == 0) return no_work();
   return visit_float(c.dtype(1), [&]<class T>() -> Step {
     return {[=, lanes = lanes_for(lines.n)](const RunArgs& a) {
       launch(norm_grad_kernel<T>, grid_of(lines.count, kThreads / lanes), Dim3{kThreads}, kThreads * sizeof(T),

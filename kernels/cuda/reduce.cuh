@@ -95,6 +95,21 @@ Step with_number(DType t, F&& f) {
   }
 }
 
+// For what compares and does not add; a boolean is 0 or 1.
+template <class F>
+Step with_ordered(DType t, F&& f) {
+  switch (t) {
+    case DType::i8: return f.template operator()<std::int8_t>();
+    case DType::u8:
+    case DType::boolean: return f.template operator()<std::uint8_t>();
+    default: return with_number(t, f);
+  }
+}
+
+template <class F>
+Step reduce_ordered(const PrepareCtx& c) {
+  return with_ordered(c.dtype(0), [&]<class T>() { return reduce_step<F, T>(c, AsIs{}); });
+}
 template <class F>
 Step reduce_numbers(const PrepareCtx& c) {
   return with_number(c.dtype(0), [&]<class T>() { return reduce_step<F, T>(c, AsIs{}); });
@@ -132,7 +147,7 @@ Step arg(const PrepareCtx& c) {
   const Lines l = lines_of(c.dims(0), c.attrs.integer("axis", 0));
   const bool last = c.attrs.integer("select_last", 0) != 0;
   if (l.count == 0) return no_work();
-  return with_number(c.dtype(0), [&]<class T>() -> Step {
+  return with_ordered(c.dtype(0), [&]<class T>() -> Step {
     return {[l, last](const RunArgs& a) {
       launch(arg_kernel<kMax, T>, grid_of(l.count), Dim3{kThreads}, 0, a.stream, l, last,
              static_cast<const T*>(a.in[0]), static_cast<std::int64_t*>(a.out[0]));
@@ -172,8 +187,8 @@ void register_reduce(Backend& b) {
   b.add("reduce_sum", reduce_numbers<SumOf>);
   b.add("reduce_prod", reduce_numbers<ProductOf>);
   b.add("reduce_mean", reduce_mean);
-  b.add("reduce_max", reduce_numbers<Greatest>);
-  b.add("reduce_min", reduce_numbers<Least>);
+  b.add("reduce_max", reduce_ordered<Greatest>);
+  b.add("reduce_min", reduce_ordered<Least>);
   b.add("argmax", arg<true>);
   b.add("argmin", arg<false>);
   b.add("cumsum", cumsum);

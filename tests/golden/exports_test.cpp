@@ -247,6 +247,59 @@ TEST_P(Exports, RowsAreIndependent) {
   }
 }
 
+// On a device (ONNXRAY_DEVICE): how far each way to multiply is from float64, printed; float32's own is bounded above.
+TEST_P(Exports, ErrorsByMode) {
+  if (device_backend("").device == nullptr) GTEST_SKIP() << "the device is the CPU";
+  const fs::path folder = GetParam();
+  nlohmann::json c;
+  std::ifstream(folder / "case.json") >> c;
+  NamedTensors inputs;
+  for (const auto& [name, files] : c["inputs"].items())
+    inputs[name] = app::read_npy(folder / files[0].get<std::string>());
+  std::vector<std::string> wrt;
+  for (const auto& [name, files] : c["grads"].items()) wrt.push_back(name);
+  struct Mode {
+    const char* name;
+    ComputeMode mode;
+    double value = 0, gradient = 0;
+  };
+  Mode modes[] = {{"exact", ComputeMode::kExact},
+                  {"balanced", ComputeMode::kBalanced},
+                  {"fast", ComputeMode::kFast},
+                  {"bf16", ComputeMode::kBf16}};
+  std::cout << folder.filename().string() << ":";
+  for (Mode& m : modes) {
+    const Model model = load(folder / c["model"].get<std::string>(), {.mode = m.mode});
+    Specialisation spec;
+    for (const auto& [n, t] : inputs) spec.dims[n] = t.dims();
+    spec.data = inputs;
+    const auto canonical = model.canonical(spec);
+    const auto is_value = [&](std::string_view name) { return canonical->graph.find(name) != kNoValue; };
+    const std::vector<Scalar> scalar{parse_scalar(c["of"].get<std::string>(), is_value)};
+    std::vector<std::string> values;
+    for (const auto& [name, files] : c["outputs"].items()) values.push_back(name);
+    const NamedTensors outputs = evaluate(model, inputs, values, {.precision = Precision::kFloat32}).values;
+    for (const auto& [name, files] : c["outputs"].items()) {
+      const Tensor want = app::read_npy(folder / files[0].get<std::string>());
+      m.value = std::max(m.value, relative_l2(outputs.at(name).reshaped(want.dims()), want));
+    }
+    const Gradients g =
+        gradient(model, {.inputs = inputs, .of = scalar, .wrt = wrt, .compute = {.precision = Precision::kFloat32}});
+    for (const std::string& name : wrt) {
+      const Tensor want = app::read_npy(folder / c["grads"][name][0].get<std::string>());
+      m.gradient = std::max(m.gradient, relative_l2(g.gradients.at(name), want));
+    }
+    std::cout << " " << m.name << " " << m.value << " (gradient " << m.gradient << ")";
+  }
+  std::cout << "\n";
+  const auto& [exact, balanced, fast, bf16] = modes;
+  EXPECT_LE(exact.value, 1e-5);
+  EXPECT_EQ(balanced.value, exact.value) << "the forward pass of balanced is exact's";
+  EXPECT_LT(balanced.gradient, fast.gradient + 1e-3);
+  EXPECT_GT(fast.value, exact.value);
+  EXPECT_GT(bf16.value, fast.value);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Exports, ::testing::ValuesIn(folders()), [](const auto& info) {
   std::string name = info.param.filename().string();
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';

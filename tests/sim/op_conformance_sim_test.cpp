@@ -1,9 +1,14 @@
 // The op conformance loop on the simulator: every kernel of the CUDA backend against the references, and under every
-// schedule and both kinds of asynchronous copies where threads synchronise.
+// schedule and both kinds of asynchronous copies where threads synchronise. What falls back to the host is what
+// `onnxray doctor` says (engine/host_nodes.h).
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdio>
 
+#include "engine/host_nodes.h"
+#include "engine/passes/passes.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/sim/backend.h"
 #include "kernels/sim/simulator.h"
@@ -17,10 +22,8 @@ const Backend& simulator() {
   return backend;
 }
 
-// Ops that the host computes although the model runs on CUDA. `onnxray doctor` lists them for a model.
-constexpr std::string_view kOnHost[] = {"crop_at", "paste_at"};
-// Ops some of whose samples the kernels decline: float64 programs, storage types, bytes and booleans.
-constexpr std::string_view kDeclines[] = {"map", "cast"};
+// Ops some of whose samples the kernels decline: programs in float64, whose plans are not fused.
+constexpr std::string_view kDeclines[] = {"map"};
 
 template <class List>
 bool contains(const List& list, std::string_view name) {
@@ -50,10 +53,9 @@ class OpOnSimulator : public ::testing::TestWithParam<std::string> {
   Failures declined_;
 };
 
-TEST(OpsOnSimulator, WhatFallsBackIsListed) {
+TEST(OpsOnSimulator, EveryOpHasAKernelOrExpands) {
   for (const OpDef& def : ops().all()) {
-    const bool here = simulator().find(def.name) != nullptr || def.expand != nullptr;
-    EXPECT_EQ(!here, contains(kOnHost, def.name)) << def.name << (here ? " has" : " has no") << " CUDA kernel";
+    EXPECT_TRUE(simulator().find(def.name) != nullptr || def.expand != nullptr) << def.name << " has no CUDA kernel";
   }
 }
 
@@ -70,6 +72,24 @@ TEST_P(OpOnSimulator, Plan) {
 
 TEST_P(OpOnSimulator, Rows) {
   const Failures failures = check_rows(subject());
+  EXPECT_TRUE(failures.empty()) << lines(failures);
+}
+
+// Asked without a device, as doctor asks, and by compiling for one; also where the table lacks the op.
+TEST_P(OpOnSimulator, WhatFallsBackIsForeseen) {
+  const Subject s = subject();
+  Backend without = simulator();
+  without.add(GetParam(), nullptr);
+  const Failures failures = for_each_sample(s, [&](std::size_t k, DType float_type, const auto& report) {
+    const OpSample& sample = s.spec.samples[k];
+    const OneNode one = one_node(s, sample, draw_inputs(sample, float_type, seed_of(s, k)));
+    for (const Backend* backend : {&simulator(), static_cast<const Backend*>(&without)}) {
+      const std::size_t real = Plan::compile(one.graph, *backend, nullptr)->fallbacks().size();
+      const std::size_t foreseen = host_nodes(one.graph, *backend).size();
+      if (real != foreseen) report(detail::concat(foreseen, " nodes foreseen on the host, ", real, " are"));
+      if (backend == &without && foreseen == 0 && !s.op.traits.view) report("a missing kernel is not foreseen");
+    }
+  });
   EXPECT_TRUE(failures.empty()) << lines(failures);
 }
 
@@ -99,6 +119,67 @@ TEST_P(OpOnSimulator, SchedulesAgree) {
     }
   });
   EXPECT_TRUE(failures.empty()) << lines(failures);
+}
+
+double relative_l2(const std::vector<double>& got, const std::vector<double>& want) {
+  double off = 0, norm = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    off += (got[i] - want[i]) * (got[i] - want[i]);
+    norm += want[i] * want[i];
+  }
+  return norm == 0 ? 0 : std::sqrt(off / norm);
+}
+
+// What multiplies, by mode, against float64 on the same float32 operands: the worst sample. Rounding both operands to p
+// bits moves a product by 2^-p at most, and a sum of products whose errors are independent by less.
+TEST(OpsOnSimulator, ErrorsByMode) {
+  struct Mode {
+    const char* name;
+    ComputeMode mode;
+  };
+  constexpr Mode kModes[] = {{"exact", ComputeMode::kExact},
+                             {"balanced", ComputeMode::kBalanced},
+                             {"fast", ComputeMode::kFast},
+                             {"bf16", ComputeMode::kBf16}};
+  std::printf("%-18s", "relative error");
+  for (const Mode& m : kModes) std::printf(" %9s", m.name);
+  std::printf("\n");
+  for (const char* name : {"conv", "conv_input_grad", "conv_weight_grad", "matmul"}) {
+    const auto found =
+        std::find_if(all_cases().begin(), all_cases().end(), [&](const OpCase& c) { return c.op == name; });
+    const Subject s{op(name), *found, simulator()};
+    double worst[4] = {};
+    for (std::size_t k = 0; k < s.spec.samples.size(); ++k) {
+      const OpSample& sample = s.spec.samples[k];
+      if (!has_float_under_test(sample)) continue;
+      const std::vector<Tensor> inputs = draw_inputs(sample, DType::f32, seed_of(s, k));
+      const OneNode one = one_node(s, sample, inputs);
+      std::vector<Array> arrays;
+      for (const Tensor& t : inputs) arrays.push_back(to_array(t));
+      const std::vector<Array> want = s.spec.reference(arrays, sample.attrs);
+      std::vector<Tensor> given;
+      std::vector<std::string> cotangents;  // of the backward ops
+      for (const std::size_t i : one.given) given.push_back(inputs[i]);
+      if (s.op.name.starts_with("conv_")) {
+        for (const ValueId v : one.graph.inputs()) cotangents.push_back(one.graph.value(v).name);
+      }
+      for (std::size_t m = 0; m < std::size(kModes); ++m) {
+        const bool exact = kModes[m].mode == ComputeMode::kExact;
+        const Graph g = exact ? one.graph : set_compute_mode(one.graph, kModes[m].mode, cotangents);
+        const std::vector<Tensor> got = run_plan(compile(g, simulator()), given);
+        worst[m] = std::max(worst[m], relative_l2(got[0].to_doubles(), want[0].v));
+      }
+    }
+    std::printf("%-18s %9.2g %9.2g %9.2g %9.2g\n", name, worst[0], worst[1], worst[2], worst[3]);
+    const bool backward = s.op.name.starts_with("conv_");
+    EXPECT_LE(worst[0], tolerance(s, DType::f32, DType::f32)) << name;
+    EXPECT_EQ(worst[1], backward ? worst[2] : worst[0]) << name << ": balanced";
+    EXPECT_LE(worst[2], 0x1p-10) << name << ": fast";
+    EXPECT_LE(worst[3], 0x1p-7) << name << ": bf16";
+    if (s.op.name == "conv_weight_grad") continue;  // a plain kernel in every mode
+    EXPECT_GE(worst[2], 10 * worst[0]) << name << ": fast is not another mode";
+    EXPECT_GE(worst[3], 2 * worst[2]) << name << ": bf16 is not another mode";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, OpOnSimulator, ::testing::ValuesIn([] {

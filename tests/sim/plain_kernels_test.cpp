@@ -8,6 +8,7 @@
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/layout.cuh"
 #include "kernels/cuda/norm.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "tests/sim/schedules.h"
 
 namespace {
@@ -47,6 +48,46 @@ std::vector<float> layer_norm(const Shape& s, const std::vector<float>& x) {
   return to.values();
 }
 
+// dx of a softmax whose result is y.
+std::vector<float> softmax_grad(const Shape& s, const std::vector<float>& dy, const std::vector<float>& y) {
+  const Buffer<float> a(dy), b(y), to(dy.size());
+  launch(softmax_grad_kernel<float>, Dim3{2}, Dim3{kThreads}, kThreads * sizeof(float), nullptr, lines_of_shape(s),
+         lanes_for(s.n), a.get(), b.get(), to.get());
+  return to.values();
+}
+
+std::vector<float> layer_norm_grad(const Shape& s, const std::vector<float>& x) {
+  const std::vector<float> means(static_cast<std::size_t>(s.outer), 0.25f);
+  const Buffer<float> from(x), mean(means), rstd(means), to(x.size());
+  launch(norm_grad_kernel<float>, Dim3{2}, Dim3{kThreads}, kThreads * sizeof(float), nullptr, lines_of_shape(s),
+         lanes_for(s.n), from.get(), from.get(), static_cast<const float*>(nullptr), mean.get(), rstd.get(), to.get());
+  return to.values();
+}
+
+std::vector<float> sums(const Shape& s, const std::vector<float>& x) {
+  const auto r = reduction_of({s.outer, s.n, s.inner}, {1});
+  const Buffer<float> from(x), to(static_cast<std::size_t>(r->outputs));
+  launch(reduce_kernel<SumOf, float, AsIs>, Dim3{2}, Dim3{kThreads}, kThreads * sizeof(float), nullptr, *r, 0.0f,
+         AsIs{}, from.get(), to.get());
+  return to.values();
+}
+
+TEST(Fold, Sums) {
+  for (const Shape& s : kShapes) {
+    const auto x = random_values(s), y = sums(s, x);
+    const Lines lines = lines_of_shape(s);
+    for (std::int64_t l = 0; l < lines.count; ++l) {
+      double sum = 0, size = 0;
+      for (std::int64_t i = 0; i < s.n; ++i) {
+        const double v = x[static_cast<std::size_t>(lines.at(l, i))];
+        sum += v;
+        size += std::abs(v);
+      }
+      ASSERT_NEAR(y[static_cast<std::size_t>(l)], sum, 1e-6 * size);
+    }
+  }
+}
+
 TEST(Fold, Softmax) {
   for (const Shape& s : kShapes) {
     const auto x = random_values(s), y = softmax(s, x);
@@ -83,17 +124,20 @@ TEST(Fold, LayerNorm) {
 TEST(Fold, SameBitsUnderEverySchedule) {
   for (const Shape& s : kShapes) {
     const auto x = random_values(s);
-    std::vector<float> first_softmax, first_norm;
+    std::vector<float> first;
     for (const auto& options : sim_test::all_options()) {
       SCOPED_TRACE(sim_test::name(options));
       const With with(options);
-      const auto a = softmax(s, x);
-      if (first_softmax.empty()) first_softmax = a;
-      ASSERT_TRUE(sim_test::same_bits(a, first_softmax));
-      if (s.inner != 1) continue;
-      const auto b = layer_norm(s, x);
-      if (first_norm.empty()) first_norm = b;
-      ASSERT_TRUE(sim_test::same_bits(b, first_norm));
+      std::vector<float> all = softmax(s, x);
+      const auto append = [&](const std::vector<float>& more) { all.insert(all.end(), more.begin(), more.end()); };
+      append(softmax_grad(s, x, all));
+      append(sums(s, x));
+      if (s.inner == 1) {
+        append(layer_norm(s, x));
+        append(layer_norm_grad(s, x));
+      }
+      if (first.empty()) first = all;
+      ASSERT_TRUE(sim_test::same_bits(all, first));
     }
   }
 }
