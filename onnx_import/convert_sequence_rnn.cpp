@@ -82,8 +82,7 @@ struct Direction {
 
 class Recurrent {
  public:
-  Recurrent(ConvertCtx& ctx, std::int64_t gates, std::vector<std::string> activations)
-      : b_(ctx.b), ctx_(ctx), gates_(gates) {
+  Recurrent(ConvertCtx& ctx, std::int64_t gates, std::vector<std::string> activations) : b_(ctx.b), ctx_(ctx) {
     const std::string direction = ctx.attr_string("direction", "forward");
     ONNXRAY_CHECK(direction == "forward" || direction == "reverse" || direction == "bidirectional", "direction is '",
                   direction, "', expected forward, reverse or bidirectional");
@@ -229,7 +228,7 @@ class Recurrent {
 
   Builder& b_;
   ConvertCtx& ctx_;
-  std::int64_t gates_, steps_ = 0, batch_ = 0, hidden_ = 0;
+  std::int64_t steps_ = 0, batch_ = 0, hidden_ = 0;
   bool batch_first_ = false;
   double clip_ = 0;
   ValueId x_ = kNoValue, lengths_ = kNoValue;

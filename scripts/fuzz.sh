@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Fuzzes the importer with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of its own:
 #
-#   scripts/fuzz.sh [SECONDS]        default 60
+#   scripts/fuzz.sh [SECONDS [SEED]]        default 60 s, a seed drawn by the clock
 #
 # What it learns stays in <build>-fuzz/corpus. A finding is left in <build>-fuzz/findings and fails the script; give the
 # file to <build>-fuzz/tests/fuzz/import_fuzz to see it again. CXX chooses another clang.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-seconds=${1:-60}
+seconds=${1:-60} seed=${2:-0}
 dir=$build-fuzz
 install_packages "${build_packages[@]}" clang-16 libclang-rt-16-dev
 
@@ -21,7 +21,7 @@ mkdir -p "$dir/seeds" "$dir/corpus" "$dir/findings"
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 log=$dir/fuzz.log
 say "fuzzing for $seconds s"
-if ! "$dir/tests/fuzz/import_fuzz" -max_total_time="$seconds" -max_len=20000 -timeout=25 -rss_limit_mb=3000 \
+if ! "$dir/tests/fuzz/import_fuzz" -seed="$seed" -max_total_time="$seconds" -max_len=20000 -timeout=25 -rss_limit_mb=3000 \
   -print_final_stats=1 -artifact_prefix="$dir/findings/" "$dir/corpus" "$dir/seeds" >"$log" 2>&1; then
   tail -n 60 "$log" >&2
   die "a finding, see $dir/findings"

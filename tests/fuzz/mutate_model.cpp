@@ -131,8 +131,8 @@ class Mutator {
       }
     } else {
       std::int64_t count = 1;
-      for (const std::int64_t d : t.dims()) count = d < 0 || count > 4096 ? -1 : count * d;
-      if (count >= 0 && count <= 4096) raw.resize(static_cast<std::size_t>(count) * width(t.data_type()), '\x01');
+      for (const std::int64_t d : t.dims()) count = d < 0 || d > 4096 || count > 4096 ? 4097 : count * d;
+      if (count <= 4096) raw.resize(static_cast<std::size_t>(count) * width(t.data_type()), '\x01');
     }
     t.set_raw_data(raw);
   }
