@@ -86,8 +86,8 @@ def own_cases(root):
 
 
 def token_and_recurrent_cases(root):
-    """Own GPT-2-like and LSTM nets by the TorchScript exporter."""
-    for name, index in (("gpt2_like", (63, 17)), ("lstm", (3,))):
+    """Own nets, GPT-2-like, BERT-like and recurrent, by the TorchScript exporter."""
+    for name, index in (("gpt2_like", (63, 17)), ("bert_base", (1,)), ("lstm", (3,))):
         for opset, double in ((17, True), (17, False), (13, False), (11, False)):
             folder = "%s-opset%d-%s" % (name, opset, "double" if double else "float")
 
@@ -95,7 +95,7 @@ def token_and_recurrent_cases(root):
                 row = nets.NETS[name][1]
                 golden.write(os.path.join(root, folder), nets.build(name), [row(s) for s in range(FLOAT_ROWS)], index,
                              opset=opset, double=double, dynamic=double or opset == 13,
-                             embedding="words" if name == "gpt2_like" else None, notes="own definition " + name)
+                             embedding=None if name == "lstm" else "words", notes="own definition " + name)
             yield folder, make
 
 

@@ -36,6 +36,7 @@ class Network:
     onnx_bytes: bytes = b""
     kinds: tuple = ()  # "relu modules", "conv", ...
     output: str = "y"
+    limit_steps: int = 50  # the coarsest of four sums that tend to an integral, each with twice the steps
 
 
 def seeded(module, seed, scale=1.0):
@@ -264,6 +265,7 @@ def networks(shared, small, only=None):
                 dict.fromkeys(["layers.1.1.conv2" if blocks > 1 else "layers.1.0.conv2", "layers.0", "fc"]),
                 spatial="layers.0", neuron=("fc", 0), groups={"x": grid(3, size, size, 3)},
                 window=((3, size // 4, size // 4),), stride=((3, size // 8, size // 8),), kinds=("conv",),
+                limit_steps=12 if size > 32 else 50,
             )
         )  # fmt: skip
 
@@ -311,7 +313,7 @@ def networks(shared, small, only=None):
             "cifar10_tutorial_cnn", CifarTutorial(weights).double().eval(), {"modelInput": random(9, 2, 3, 32, 32)}, 3,
             {"conv2": "50", "relu4": "40", "relu5": "43"}, spatial="relu5", neuron=("relu4", (3, 4, 5)),
             groups={"modelInput": grid(3, 32, 32, 3)}, window=((3, 8, 8),), stride=((3, 4, 4),), onnx_bytes=data, output="modelOutput",
-            kinds=("conv", "relu modules", "deep-lift", "lrp"),
+            kinds=("conv", "relu modules", "max pool", "deep-lift", "lrp"),
         )  # fmt: skip
 
     def mnist():
