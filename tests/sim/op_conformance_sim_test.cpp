@@ -121,6 +121,33 @@ TEST_P(OpOnSimulator, SchedulesAgree) {
   EXPECT_TRUE(failures.empty()) << lines(failures);
 }
 
+// A kernel cannot throw: the next copy to the host does, and the run goes on with good indices.
+TEST(OpsOnSimulator, IndicesOutOfRangeAreReported) {
+  for (const char* name : {"gather", "gather_elements", "gather_rows"}) {
+    Graph g;
+    Builder b(g);
+    const ValueId x = g.add_input("x", DType::f32, {4}), i = g.add_input("i", DType::i64, {3});
+    b.context = "pick (Gather)";
+    g.set_outputs({b.op(name, {x, i}, {{"axis", std::int64_t{0}}})});
+    PlanRun run(compile(g, simulator()));
+    run.bind(0, Tensor::from<float>({4}, {1, 2, 3, 4}));
+    for (int time = 0; time < 2; ++time) {
+      run.bind(1, Tensor::ints(std::vector<std::int64_t>{0, 7, 3}));
+      run.execute();
+      try {
+        (void)run.output(0);
+        FAIL() << name << ": nothing is thrown";
+      } catch (const Error& e) {
+        EXPECT_NE(std::string(e.what()).find("pick (Gather)"), std::string::npos) << e.what();
+        EXPECT_NE(std::string(e.what()).find("index 7 is out of range"), std::string::npos) << e.what();
+      }
+      run.bind(1, Tensor::ints(std::vector<std::int64_t>{0, 2, 3}));
+      run.execute();
+      EXPECT_EQ(run.output(0).to_doubles(), (std::vector<double>{1, 3, 4})) << name;
+    }
+  }
+}
+
 double relative_l2(const std::vector<double>& got, const std::vector<double>& want) {
   double off = 0, norm = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
