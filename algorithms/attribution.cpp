@@ -194,6 +194,7 @@ Attribution run_by_rows(const Model& model, const Request& request,
     append(all.values, a.values);
     append(all.baseline_values, a.baseline_values);
     append(all.delta, a.delta);
+    append(all.absorbed, a.absorbed);
     if (i == 0) all.report = a.report;
     else append_report(all.report, a.report);
   }

@@ -21,6 +21,9 @@ struct Attribution {
   // Completeness error per example and scalar, sum(attributions) - (F(x) - F(x')), for relevance sum - F(x); empty
   // where none is claimed.
   std::vector<double> delta;
+  // Relevance (MethodInfo::conserves), where there is a delta: what biases and other constants of the model took, per
+  // example and scalar. What is left of -delta went into stabilisers.
+  std::vector<double> absorbed;
   ComputeReport report;
 };
 

@@ -45,7 +45,7 @@ RowSpec coalition_rows(const Features& features, const Session& session, bool bl
       mask = b.op("gather_elements", {present, b.reshape(rows, {c.rows(), size})}, {{"axis", std::int64_t{1}}});
     }
     mask = b.reshape(mask, with_rows(c.rows(), mask_dims));
-    const ValueId x = c.actual(i), other = c.baseline(i);
+    const ValueId x = c.broadcast_actual(i), other = c.broadcast_baseline(i);
     if (!blends) return b.where(mask, x, other);
     return b.add(b.mul(mask, x), b.mul(b.sub(b.scalar_like(mask, 1), mask), other));
   };

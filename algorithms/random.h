@@ -1,11 +1,19 @@
-// Random draws of methods. A draw is a function of (seed, example, sample, stream, element) alone, as the ops
-// random_uniform and random_normal define it (engine/ops/random.cpp): it depends neither on the batch nor on the chunk.
+// Random draws of methods: Philox counters (engine/base/philox.h), so that no draw depends on the batch or the chunk.
+// What is drawn says which of two keys it has:
+//   RandomKey     (seed, example, sample, stream, element): what belongs to an example, such as noise on its values.
+//                 Elements are drawn in any order, in a plan by the ops random_uniform and random_normal
+//                 (engine/ops/random.cpp) or here.
+//   RandomStream  (seed, purpose, sample): what all examples share, such as coalitions and masks: an example has the
+//                 same ones alone and in a batch, and rows are equal across examples. Drawn one after the other, since
+//                 how many numbers a shuffle or a rejection takes is not known beforehand.
 #pragma once
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "algorithms/row_program.h"
+#include "engine/base/philox.h"
 
 namespace onnxray {
 
@@ -39,5 +47,37 @@ struct RandomKey {
 // In a row maker: the op on the rows' keys, which the method binds as the RowInput "random key".
 [[nodiscard]] RowInput random_key_input();
 [[nodiscard]] ValueId random_rows(RowCtx& c, std::string_view op, std::int64_t stream, const Dims& row_dims);
+
+class RandomStream {
+ public:
+  // purpose tells the streams of one method apart, below 2^16; sample below 2^48.
+  RandomStream(std::uint64_t seed, std::uint64_t purpose, std::int64_t sample)
+      : philox_{seed}, hi_((purpose << 48) | static_cast<std::uint64_t>(sample)) {}
+
+  // Uniform in [0, 1).
+  [[nodiscard]] double uniform() {
+    if (half_ == 0) block_ = philox_(hi_, lo_++);
+    const double u = Philox::uniform(block_, half_);
+    half_ ^= 1;
+    return u;
+  }
+  // Uniform in 0..n-1.
+  [[nodiscard]] std::int64_t below(std::int64_t n) {
+    const auto k = static_cast<std::int64_t>(uniform() * static_cast<double>(n));
+    return k < n ? k : n - 1;
+  }
+  // Fisher and Yates.
+  template <class T>
+  void shuffle(std::span<T> v) {
+    for (std::size_t i = v.size(); i > 1; --i)
+      std::swap(v[i - 1], v[static_cast<std::size_t>(below(static_cast<std::int64_t>(i)))]);
+  }
+
+ private:
+  Philox philox_;
+  std::uint64_t hi_, lo_ = 0;
+  Philox::Block block_{};
+  int half_ = 0;
+};
 
 }  // namespace onnxray

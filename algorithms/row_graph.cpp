@@ -29,17 +29,20 @@ class RowGraph final : public FoldCtx {
   std::int64_t rows() const override { return rows_; }
 
   ValueId actual(std::size_t i) override {
-    const CutValue& c = session.vary().at(i);
-    const ValueId x = plan_input(row_input::x(c), c.dtype, with_rows(session.examples(), c.row_dims), true);
-    return batched_ ? gather(x, index(row_input::kExample, rows_)) : x;
+    return batched_ ? gather(all_actual(i), index(row_input::kExample, rows_)) : all_actual(i);
   }
 
   ValueId baseline(std::size_t i) override {
-    const CutValue& c = session.vary().at(i);
-    ONNXRAY_ASSERT(i < baselines_.size(), "a row maker asks for a baseline that was not given");
-    const ValueId x = plan_input(row_input::baseline(c), c.dtype, with_rows(baselines_[i].dims()[0], c.row_dims), true);
-    if (!batched_ && baselines_[i].dims()[0] == 1) return x;
-    return gather(x, index(row_input::kBaselineRow, rows_));
+    const ValueId all = all_baselines(i);
+    if (!batched_ && b.dims(all)[0] == 1) return all;
+    return gather(all, index(row_input::kBaselineRow, rows_));
+  }
+
+  ValueId broadcast_actual(std::size_t i) override { return session.examples() == 1 ? all_actual(i) : actual(i); }
+
+  ValueId broadcast_baseline(std::size_t i) override {
+    const ValueId all = all_baselines(i);
+    return b.dims(all)[0] == 1 ? all : baseline(i);
   }
 
   ValueId alpha() override { return plan_input(row_input::kAlpha, real_, {rows_}); }
@@ -108,6 +111,10 @@ class RowGraph final : public FoldCtx {
         reference_.emplace(forward.values[i], reference.values[i]);
       }
     }
+    if (spec_.absorbed) {
+      if (gradients_.empty()) differentiate();
+      outputs.push_back(absorbed_);
+    }
     for (std::size_t i = 0; spec_.gradient && i < from_.size(); ++i) outputs.push_back(gradient(i));
     for (std::size_t i = 0; spec_.values && i < from_.size(); ++i) outputs.push_back(value(i));
     for (std::size_t f = 0; f < spec_.folds.size(); ++f) {
@@ -124,6 +131,19 @@ class RowGraph final : public FoldCtx {
   };
 
   bool has_reference() const { return spec_.rules != nullptr && spec_.rules->reference; }
+
+  // [E, row_dims...]
+  ValueId all_actual(std::size_t i) {
+    const CutValue& c = session.vary().at(i);
+    return plan_input(row_input::x(c), c.dtype, with_rows(session.examples(), c.row_dims), true);
+  }
+
+  // [any, row_dims...]
+  ValueId all_baselines(std::size_t i) {
+    const CutValue& c = session.vary().at(i);
+    ONNXRAY_ASSERT(i < baselines_.size(), "a row maker asks for a baseline that was not given");
+    return plan_input(row_input::baseline(c), c.dtype, with_rows(baselines_[i].dims()[0], c.row_dims), true);
+  }
 
   ValueId plan_input(const std::string& name, DType dtype, Dims dims, bool rows = false) {
     const auto [it, fresh] = inputs_.try_emplace(name, kNoValue);
@@ -216,10 +236,28 @@ class RowGraph final : public FoldCtx {
         return it == reference_.end() ? v : it->second;  // what both passes share
       };
     }
+    std::vector<Absorbed> absorbed;
+    if (spec_.absorbed) request.absorbed = &absorbed;
     const std::vector<ValueId> d = onnxray::gradient(b, request);
+    if (spec_.absorbed) absorbed_ = total_of(absorbed);
     for (std::size_t i = 0; i < from_.size(); ++i) {
       gradients_.push_back(handed_out(d[i], session.from()[i], rows_ * scalars_));
     }
+  }
+
+  // Sums over the elements of each backward row: [R * K].
+  ValueId total_of(const std::vector<Absorbed>& parts) {
+    const std::int64_t rows = rows_ * scalars_;
+    ValueId sum = kNoValue;
+    for (const Absorbed& part : parts) {
+      ValueId v = part.relevance;
+      const RowMap map = b.graph.value(part.like).rows;
+      if (batched_ || map.is_rows()) v = rows_first(b, v, map, batched_);
+      const std::int64_t size = count_of(b.dims(v));
+      v = b.reduce("reduce_sum", b.reshape(v, {rows, size / rows}), {1}, false);
+      sum = sum == kNoValue ? v : b.add(sum, v);
+    }
+    return sum == kNoValue ? b.zeros(real_, {rows}) : sum;
   }
 
   void find_tangents() {
@@ -260,7 +298,7 @@ class RowGraph final : public FoldCtx {
   std::unordered_map<std::string, ValueId> inputs_;
   std::vector<ValueId> made_, from_, reference_from_, asked_, seeds_, gradients_, tangents_;
   std::unordered_map<ValueId, ValueId> reference_;
-  ValueId scalar_ = kNoValue;
+  ValueId scalar_ = kNoValue, absorbed_ = kNoValue;
 };
 
 }  // namespace
@@ -288,16 +326,18 @@ RowMakerFn actual_rows() {
 
 RowMakerFn path_rows() {
   return [](RowCtx& c, std::size_t i) {
-    const ValueId x = c.actual(i);
-    if (!is_float(c.b.dtype(x))) return x;
+    if (!is_float(c.session.vary()[i].dtype)) return c.actual(i);
+    const ValueId x = c.broadcast_actual(i);
     const ValueId alpha = c.column(c.alpha(), c.b.rank(x));
     const ValueId rest = c.b.sub(c.b.scalar_like(alpha, 1), alpha);
-    return c.b.add(c.b.mul(x, alpha), c.b.mul(c.baseline(i), rest));
+    return c.b.add(c.b.mul(x, alpha), c.b.mul(c.broadcast_baseline(i), rest));
   };
 }
 
 RowMakerFn masked_rows() {
-  return [](RowCtx& c, std::size_t i) { return c.b.where(c.input(mask_input(i)), c.baseline(i), c.actual(i)); };
+  return [](RowCtx& c, std::size_t i) {
+    return c.b.where(c.input(mask_input(i)), c.broadcast_baseline(i), c.broadcast_actual(i));
+  };
 }
 
 std::string mask_input(std::size_t i) { return "mask " + std::to_string(i); }

@@ -39,8 +39,9 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
 
   std::string key = session.key();
   for (const Tensor& t : baselines_) key += detail::concat("|b", t.dims()[0]);
-  key += detail::concat("|", spec_.key, spec_.gradient ? "|gradient" : "", spec_.values ? "|values" : "", "|folds",
-                        spec_.folds.size(), "|E", session.examples(), "|K", scalars_);
+  key += detail::concat("|", spec_.key, spec_.gradient ? "|gradient" : "", spec_.values ? "|values" : "",
+                        spec_.absorbed ? "|absorbed" : "", "|folds", spec_.folds.size(), "|E", session.examples(), "|K",
+                        scalars_);
   for (const RowInput& in : spec_.inputs) key += "|" + in.name + to_string(in.dims);
   const auto compiled = [&] {
     const auto make = [&] { return lowered(chunk_); };
@@ -129,6 +130,7 @@ void RowProgram::run(std::span<const Row> rows) {
   run_->execute();
   values_ = run_->output(0).to_doubles();
   if (has_reference()) reference_values_ = run_->output(1).to_doubles();
+  if (spec_.absorbed) absorbed_ = run_->output(first_gradient() - 1).to_doubles();
 }
 
 double RowProgram::value(std::int64_t r, std::size_t scalar) const {
@@ -139,15 +141,19 @@ double RowProgram::reference_value(std::int64_t r, std::size_t scalar) const {
   return reference_values_.at(static_cast<std::size_t>(r * scalars_) + scalar);
 }
 
+double RowProgram::absorbed(std::int64_t r, std::size_t scalar) const {
+  return absorbed_.at(static_cast<std::size_t>(r * scalars_) + scalar);
+}
+
 Tensor RowProgram::gradient(std::size_t i) const {
   ONNXRAY_ASSERT(spec_.gradient);
-  return run_->output((has_reference() ? 2 : 1) + i).rows(0, used_rows_ * scalars_);
+  return run_->output(first_gradient() + i).rows(0, used_rows_ * scalars_);
 }
 
 Tensor RowProgram::from_value(std::size_t i) const {
   ONNXRAY_ASSERT(spec_.values);
   const std::size_t gradients = spec_.gradient ? session_.from().size() : 0;
-  return run_->output((has_reference() ? 2 : 1) + gradients + i).rows(0, used_rows_);
+  return run_->output(first_gradient() + gradients + i).rows(0, used_rows_);
 }
 
 const Tensor& RowProgram::folded(std::size_t i, std::size_t f) const {

@@ -32,7 +32,10 @@ class RowCtx {
   [[nodiscard]] virtual std::int64_t rows() const = 0;        // R
   [[nodiscard]] virtual ValueId actual(std::size_t i) = 0;    // varied value i, the row's example
   [[nodiscard]] virtual ValueId baseline(std::size_t i) = 0;  // its baseline, the row's Row::baseline
-  [[nodiscard]] virtual ValueId alpha() = 0;                  // Row::alpha, [R]
+  // The same as operands that broadcast: [1, row_dims...] where all rows have one of them, which spares the copies.
+  [[nodiscard]] virtual ValueId broadcast_actual(std::size_t i) = 0;
+  [[nodiscard]] virtual ValueId broadcast_baseline(std::size_t i) = 0;
+  [[nodiscard]] virtual ValueId alpha() = 0;  // Row::alpha, [R]
   [[nodiscard]] virtual ValueId input(std::string_view name) = 0;
   // [R] -> [R, 1, ..., 1] with `rank` dims, to broadcast against a value of that rank.
   [[nodiscard]] ValueId column(ValueId per_row, std::size_t rank);
@@ -85,6 +88,7 @@ struct RowSpec {
   std::vector<FoldFn> folds;  // each adds weight * fold per example and scalar, in float64
   bool gradient = false;      // hand gradients out: gradient(i)
   bool values = false;        // hand the from values out: from_value(i)
+  bool absorbed = false;      // hand the relevance out that constants take: absorbed(r); rules carry relevance
   // Overrides of gradients. Relevance is seeded with the scalar itself, anything else with 1.
   std::shared_ptr<const RuleSet> rules;
   RowMakerFn reference;  // rows of the reference pass, where rules->reference
@@ -114,6 +118,8 @@ class RowProgram {
   [[nodiscard]] double value(std::int64_t r, std::size_t scalar = 0) const;
   // The scalars of row r in the reference pass, where there is one.
   [[nodiscard]] double reference_value(std::int64_t r, std::size_t scalar = 0) const;
+  // What constants took of the relevance of row r, with spec.absorbed.
+  [[nodiscard]] double absorbed(std::int64_t r, std::size_t scalar = 0) const;
   // The gradients with respect to from()[i]: [rows * K, row_dims...], scalars innermost.
   [[nodiscard]] Tensor gradient(std::size_t i) const;
   // The from value i: [rows, row_dims...].
@@ -124,6 +130,8 @@ class RowProgram {
   [[nodiscard]] PlanRun& plan_run() { return *run_; }
 
  private:
+  // Of the plan's outputs: the scalars, those of the reference pass, what was absorbed, gradients, values.
+  [[nodiscard]] std::size_t first_gradient() const { return 1 + (has_reference() ? 1 : 0) + (spec_.absorbed ? 1 : 0); }
   [[nodiscard]] bool has_reference() const { return spec_.rules != nullptr && spec_.rules->reference; }
   void bind_slot(const std::string& name, const Tensor& tensor);
 
@@ -134,7 +142,7 @@ class RowProgram {
   std::unique_ptr<PlanRun> run_;
   std::map<std::string, std::size_t, std::less<>> slots_;  // plan inputs by name
   std::vector<std::vector<Tensor>> states_;                // [fold][from value]
-  std::vector<double> values_, reference_values_;
+  std::vector<double> values_, reference_values_, absorbed_;
   std::int64_t used_rows_ = 0;
 };
 

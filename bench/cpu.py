@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "peers"))
 import report  # noqa: E402
 
+# The input of the last stage: the whole stage is differentiated at every step. Captum's side names the same block.
 RESNET_LAST_STAGE = "/body/body.12/relu3/Relu_output_0"
 BERT_LAYERS = ["/blocks.%d/norm2/LayerNormalization_output_0" % i for i in range(12)]
 IG = ["--method", "integrated-gradients", "--n-steps", "50"]

@@ -33,6 +33,9 @@ class NodeCtx final : public RuleCtx {
   bool asked(ValueId v) const override;
   NodeId handed_by(ValueId v) const override;
   void set_value(ValueId v, ValueId cotangent) override;
+  bool accounts() const override;
+  void absorb(ValueId relevance) override;
+  void absorb_rest() override;
 
   std::vector<ValueId> results;
   bool at_reference = false;  // x and y are those of the reference pass
@@ -191,7 +194,11 @@ class Backward {
       if (rule.matches(b.graph, node)) return rule.apply(ctx);
     }
     const OpTraits& t = node.op->traits;
-    if (rules->carries == Carries::kGradient || t.moves || t.view) return differentiate(node, ctx);
+    if (rules->carries == Carries::kGradient || t.moves || t.view) {
+      differentiate(node, ctx);
+      if (moves_others(node, ctx)) ctx.absorb_rest();
+      return;
+    }
     if (t.linear && one_active(node)) {
       if (rules->carries == Carries::kMultiplier) return differentiate(node, ctx);
       // R_in = x * vjp(R / (y + eps sign(y))), sign(0) = +1: LRP-epsilon, the natural rule of a linear node.
@@ -209,6 +216,16 @@ class Backward {
       fail_unsupported("node ", node.name, ": no rule for the operator '", node.op->name, "'");
     }
     differentiate(node, ctx);
+  }
+
+  // Whether elements of the result come from elsewhere than the active inputs.
+  bool moves_others(const Node& node, const NodeCtx& ctx) const {
+    if (node.op->name == "pad") return true;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId v = node.inputs[i];
+      if (v != kNoValue && !ctx.wanted(i) && is_float(b.graph.value(v).dtype)) return true;
+    }
+    return false;
   }
 
   // Linear ops are linear in each input alone; a sum is linear in all of them together.
@@ -259,6 +276,23 @@ bool NodeCtx::active(ValueId v) const { return pass_.active(v); }
 bool NodeCtx::asked(ValueId v) const { return pass_.asked(v); }
 NodeId NodeCtx::handed_by(ValueId v) const { return pass_.handed_by(v); }
 void NodeCtx::set_value(ValueId v, ValueId cotangent) { pass_.hand(v, cotangent); }
+
+bool NodeCtx::accounts() const {
+  return pass_.request.absorbed != nullptr && pass_.request.rules->carries == Carries::kRelevance;
+}
+
+void NodeCtx::absorb(ValueId relevance) {
+  if (accounts()) pass_.request.absorbed->push_back({node.outputs[0], relevance});
+}
+
+void NodeCtx::absorb_rest() {
+  if (!accounts() || dy(0) == kNoValue) return;
+  absorb(dy(0));
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!wanted(i) || results[i] == kNoValue) continue;
+    pass_.request.absorbed->push_back({node.inputs[i], b.neg(b.sum_to(results[i], dims(i)))});
+  }
+}
 
 std::vector<ValueId> NodeCtx::vjp(ValueId dy) {
   std::vector<ValueId> dys(node.outputs.size(), kNoValue);

@@ -13,6 +13,12 @@ struct Seed {
   ValueId cotangent;  // same dtype and dims, but its own number of rows when `row_index` is set
 };
 
+// Relevance in the layout of a forward value, in backward rows.
+struct Absorbed {
+  ValueId like;
+  ValueId relevance;
+};
+
 struct GradientRequest {
   std::vector<Seed> seeds;
   std::vector<ValueId> wrt;  // inputs, constants or inner values
@@ -22,6 +28,9 @@ struct GradientRequest {
   const RuleSet* rules = nullptr;
   // With rules.reference: maps a value to its value in the reference pass, which has the forward pass's rows or none.
   std::function<ValueId(ValueId)> reference;
+  // Where rules carry relevance and this is given: what constants (biases, class tokens, padding) took of it. Together
+  // with what reaches `wrt` it is the seeds' relevance, but for stabilisers and for paths around `wrt`.
+  std::vector<Absorbed>* absorbed = nullptr;
 };
 
 // Returns d(sum of seeds . cotangents) / d(wrt), one per wrt, in backward rows; kNoValue where nothing depends on it.

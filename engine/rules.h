@@ -41,6 +41,12 @@ class RuleCtx : public GradCtx {
   [[nodiscard]] virtual NodeId handed_by(ValueId v) const = 0;
   // Adds to the cotangent of a value that was computed before this node, inputs of other nodes of the region included.
   virtual void set_value(ValueId v, ValueId cotangent) = 0;
+  // Whether GradientRequest::absorbed is asked for.
+  [[nodiscard]] virtual bool accounts() const = 0;
+  // Relevance that a constant of this node takes (a bias, a class token), in the layout of output 0.
+  virtual void absorb(ValueId relevance) = 0;
+  // What of dy() the inputs did not get: for nodes that only move elements, the constants among them.
+  virtual void absorb_rest() = 0;
 };
 
 struct Rule {

@@ -13,8 +13,12 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
     if (pass.check) pass.check(session);
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, pass.phase, examples);
-    RowProgram program(session, {.key = pass.key, .gradient = true, .values = pass.times_value, .rules = pass.rules},
-                       {}, examples);
+    const bool conserves =
+        pass.rules && pass.rules->carries == Carries::kRelevance && is_one_layer(session) && bypass_of(session).empty();
+    RowProgram program(
+        session,
+        {.key = pass.key, .gradient = true, .values = pass.times_value, .absorbed = conserves, .rules = pass.rules}, {},
+        examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
       Dims dims = c.row_dims;
@@ -37,11 +41,13 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
             }
           }
           for (std::int64_t r = 0; r < rows; ++r) {
-            for (std::int64_t j = 0; j < k; ++j) out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
+            for (std::int64_t j = 0; j < k; ++j) {
+              out.values.push_back(program.value(r, static_cast<std::size_t>(j)));
+              if (conserves) out.absorbed.push_back(program.absorbed(r, static_cast<std::size_t>(j)));
+            }
           }
         });
-    if (pass.rules && pass.rules->carries == Carries::kRelevance && is_one_layer(session) &&
-        bypass_of(session).empty()) {
+    if (conserves) {
       out.delta = row_sums(out, out.values.size());
       for (std::size_t r = 0; r < out.delta.size(); ++r) out.delta[r] -= out.values[r];
     }

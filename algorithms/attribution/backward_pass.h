@@ -20,7 +20,8 @@ struct BackwardPass {
   std::function<void(Session&)> check = {};   // adds notices, throws
 };
 
-// The cotangents of every `from` value, and for relevance the loss delta = sum(attributions) - F(x).
+// The cotangents of every `from` value, and for relevance the loss delta = sum(attributions) - F(x) and
+// what constants absorbed of it.
 [[nodiscard]] Attribution run_backward_pass(const Model& model, const Request& request, const BackwardPass& pass);
 
 // A node through which the `to` values depend on what varies without passing a `from` value; empty if there is none.

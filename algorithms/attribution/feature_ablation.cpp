@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "algorithms/coalitions.h"
-#include "algorithms/random_stream.h"
+#include "algorithms/random.h"
 
 namespace onnxray {
 namespace {

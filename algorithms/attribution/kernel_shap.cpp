@@ -6,7 +6,7 @@
 #include "algorithms/attribution/shapley.h"
 #include "algorithms/coalitions.h"
 #include "algorithms/linear_fit.h"
-#include "algorithms/random_stream.h"
+#include "algorithms/random.h"
 
 namespace onnxray {
 namespace {

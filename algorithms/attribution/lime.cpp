@@ -4,7 +4,7 @@
 
 #include "algorithms/coalitions.h"
 #include "algorithms/linear_fit.h"
-#include "algorithms/random_stream.h"
+#include "algorithms/random.h"
 
 namespace onnxray {
 namespace {

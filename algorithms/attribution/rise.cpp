@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "algorithms/baselines.h"
-#include "algorithms/random_stream.h"
+#include "algorithms/random.h"
 #include "algorithms/scheduler.h"
 #include "algorithms/segments.h"
 

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "algorithms/coalitions.h"
-#include "algorithms/random_stream.h"
+#include "algorithms/random.h"
 
 namespace onnxray {
 namespace {

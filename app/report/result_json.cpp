@@ -217,6 +217,7 @@ Json rows_json(const Answer& answer, std::size_t scalars) {
     if (!result.delta.empty()) {
       if (!result.baseline_values.empty()) row["baseline_value"] = result.baseline_values[r];
       row["delta"] = result.delta[r];
+      if (!result.absorbed.empty()) row["absorbed"] = result.absorbed[r];
     }
     if (r < answer.shares.size()) {
       Json shares = Json::object();

@@ -47,6 +47,55 @@ void expect_conserved(const Attribution& a, double bound) {
   }
 }
 
+// sum(attributions) + absorbed = F(x), where stabilisers are too small to take a share. Relevance of either sign may be
+// much larger than F(x): what rounding and stabilisers may take is in proportion to all of it.
+void expect_accounted(const Attribution& a, double bound) {
+  ASSERT_EQ(a.delta.size(), a.values.size());
+  ASSERT_EQ(a.absorbed.size(), a.values.size());
+  const auto rows = static_cast<std::int64_t>(a.values.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    double sum = 0, all = std::abs(a.values[at]) + std::abs(a.absorbed[at]);
+    for (const auto& [name, t] : a.attributions) {
+      for (const double v : t.rows(r, r + 1).to_doubles()) sum += v, all += std::abs(v);
+    }
+    EXPECT_NEAR(a.delta[at], sum - a.values[at], 1e-12 * all);
+    EXPECT_LE(std::abs(sum + a.absorbed[at] - a.values[at]), bound * all)
+        << "F(x) " << a.values[at] << ", sum " << sum << ", absorbed " << a.absorbed[at] << ", in all " << all;
+  }
+}
+
+// Biases take relevance; the account says how much. Class tokens, position embeddings and initial states are constants
+// as well.
+TEST(LrpMethods, ConstantsAccountForWhatIsLost) {
+  for (const char* name : {"resnet-opset17-double", "mobilenet_v3-opset17-double", "own_vit-opset17-double",
+                           "lstm-opset17-double", "vgg-opset17-double", "mixed_rows-opset17-double"}) {
+    SCOPED_TRACE(name);
+    Export e = exported(name);
+    e.request.to = {output(0), output(1) - output(2)};
+    for (const char* composite :
+         {"none", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box"}) {
+      SCOPED_TRACE(composite);
+      const Lrp options{.composite = composite, .epsilon = 1e-12, .stabilizer = 1e-12, .low = {-9}, .high = {9}};
+      expect_accounted(attribute(e.model, options, e.request), 1e-8);
+    }
+  }
+}
+
+// The bound of the paper (section 3): conservation but for biases, stabilisers, and the constant term of softmax.
+TEST(LrpMethods, AttnLrpAccountsForTransformers) {
+  for (const char* name : {"own_vit-opset17-double", "vit-opset17-double", "bert_floats-opset17-double",
+                           "bert-opset17-double", "gpt2-opset17-double"}) {
+    SCOPED_TRACE(name);
+    Export e = exported(name);
+    if (!is_float(e.model.inputs().at(0).dtype)) e.request.from = {"/words/Gather_output_0"};
+    if (std::string(name) == "gpt2-opset17-double") e.request.to = {scalar_of("logits", {12, 3})};
+    const Attribution a = attribute(e.model, AttnLrp{.epsilon = 1e-12}, e.request);
+    expect_accounted(a, 1e-8);
+    for (const double taken : a.absorbed) EXPECT_GT(std::abs(taken), 1e-6);
+  }
+}
+
 // Biases left out, nothing is lost but what stabilisers take (and units that biases alone drive, which these nets do
 // not have).
 TEST(LrpMethods, ConserveRelevanceOnExportsWithoutBiases) {

@@ -1,201 +1,37 @@
 // What every method of the registry must do on every small model: rows are independent of each other and of the chunk,
-// seeds repeat, completeness holds where claimed, ignored inputs get nothing.
+// seeds repeat, ignored inputs get nothing, progress is exact.
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 
-#include "algorithms/session.h"
 #include "app/io/npy.h"
-#include "tests/algorithms/support.h"
+#include "tests/algorithms/method_conformance.h"
 
 namespace onnxray {
 namespace {
 
-using Json = nlohmann::json;
+using testing::applies;
+using testing::exported;
 using testing::in_source;
+using testing::kExamples;
+using testing::parsed;
 using testing::relative_distance;
+using testing::run_small;
+using testing::runs_on;
+using testing::Subject;
+using testing::subjects;
 using testing::wave;
-
-constexpr std::int64_t kExamples = 3;
-
-struct Subject {
-  std::string name;
-  Model model;
-  NamedTensors inputs;  // three examples
-  Scalar to;
-  std::vector<std::string> from;
-  bool mixed = false;
-};
-
-Scalar parsed(const Model& model, const NamedTensors& inputs, const std::string& text) {
-  std::int64_t examples = 1;
-  const Request probe{.inputs = inputs};
-  const auto canonical = model.canonical(specialisation_of(model, probe, examples));
-  return parse_scalar(text, [&](std::string_view n) { return canonical->graph.find(n) != kNoValue; });
-}
-
-// A folder of tests/golden/exports; `inner`: attribute to the first inner value it has gradients of.
-Subject exported(const std::string& name, bool inner = false) {
-  const auto folder = in_source("tests/golden/exports/" + name);
-  std::ifstream file(folder / "case.json");
-  const Json j = Json::parse(file);
-  Subject s{.name = name + (inner ? " inner" : ""), .model = load(folder / "model.onnx")};
-  for (const auto& [input, files] : j.at("inputs").items()) {
-    std::vector<Tensor> rows;
-    for (const Json& f : files) rows.push_back(app::read_npy(folder / f.get<std::string>()));
-    s.inputs[input] = stack_rows(rows);
-  }
-  s.to = parsed(s.model, s.inputs, j.at("of"));
-  for (const auto& [value, files] : j.at("grads").items()) {
-    if (s.inputs.contains(value) != inner && s.from.empty()) s.from = {value};
-  }
-  s.mixed = j.at("mixed");
-  return s;
-}
-
-Subject tank() {
-  Subject s{.name = "tank", .model = load(in_source("examples/tank/biased.onnx"))};
-  s.inputs["image"] = wave({kExamples, 3, 96, 96}, 3);
-  const std::string input = s.model.inputs().at(0).name;
-  s.inputs = {{input, wave({kExamples, 3, 96, 96}, 3)}};
-  s.to = output(1) - output(0);
-  s.from = {input};
-  return s;
-}
-
-// Loaded once: models are immutable.
-const std::vector<Subject>& subjects() {
-  static const std::vector<Subject> all = [] {
-    std::vector<Subject> list;
-    for (const char* name :
-         {"resnet-opset17-double", "own_vit-opset17-double", "lstm-opset17-double", "mixed_rows-opset17-double",
-          "constant_reshape-opset13-float", "resnet-opset11-float", "vit-opset17-double", "swin-opset17-double",
-          "lstm-opset18-float-dynamo", "constant_reshape-opset17-double"}) {
-      list.push_back(exported(name));
-    }
-    for (const char* name :
-         {"bert-opset17-double", "resnet-opset17-double", "swin-opset17-double", "gpt2-opset17-double"})
-      list.push_back(exported(name, true));
-    list.push_back(tank());
-    return list;
-  }();
-  return all;
-}
-
-// Methods share the engine: three of them, a plain gradient, a path and masks, run on every subject; the others on one
-// of each kind.
-bool runs_on(const MethodInfo& info, const Subject& s) {
-  // The simulator computes thread by thread: small models there.
-  if (device_backend("").name() == "cuda-sim") {
-    for (const char* name : {"resnet-opset17-double", "constant_reshape-opset13-float", "mixed_rows-opset17-double",
-                             "bert-opset17-double inner"}) {
-      if (s.name == name) return true;
-    }
-    return false;
-  }
-  // It masks a picture, which token ids and rows of features are not.
-  if (info.name == "score-cam" && (s.mixed || !is_float(s.model.inputs().at(0).dtype))) return false;
-  // It attributes to inputs of models with a map to multiply by.
-  if (info.name == "guided-grad-cam") return s.name == "resnet-opset17-double" || s.name == "own_vit-opset17-double";
-  for (const char* name : {"saliency", "integrated-gradients", "occlusion"}) {
-    if (info.name == name) return true;
-  }
-  for (const char* name :
-       {"resnet-opset17-double", "own_vit-opset17-double", "lstm-opset17-double", "mixed_rows-opset17-double",
-        "constant_reshape-opset13-float", "bert-opset17-double inner"}) {
-    if (s.name == name) return true;
-  }
-  return false;
-}
-
-// What a method cannot be asked here: blurs need images, noise an input that is no integer.
-bool applies(const MethodInfo& info, const Subject& s) {
-  if (info.name == "noise-tunnel") {
-    return std::any_of(s.inputs.begin(), s.inputs.end(), [](const auto& in) { return is_float(in.second.dtype()); });
-  }
-  if (info.name != "blur-integrated-gradients") return true;
-  const Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from};
-  return std::all_of(s.from.begin(), s.from.end(),
-                     [&](const std::string& name) { return row_dims_of_value(s.model, request, name).size() >= 2; });
-}
 
 // The relative difference between chunks that rounding may cause in float32. Guided IG decides by the order of
 // gradients, which rounding may turn around.
 double float32_tolerance(const MethodInfo& info) { return info.name == "guided-integrated-gradients" ? 2e-2 : 1e-5; }
-
-// Few rows: five steps, windows of half an axis.
-class Small final : public OptionVisitor {
- public:
-  Small(const Subject& s, const Request& request) : subject_(s), request_(request) {}
-  void operator()(const OptionInfo&, bool&) override {}
-  void operator()(const OptionInfo& info, std::int64_t& field) override {
-    const std::string name = info.name;
-    if (name == "n_steps") field = 5;
-    if (name == "n_samples") field = 6;
-    if (name == "nt_samples") field = 3;
-    if (name == "max_steps") field = 64;
-  }
-  void operator()(const OptionInfo& info, double& field) override {
-    if (std::string(info.name) == "max_delta") field = 10;
-    if (std::string(info.name) == "max_sigma") field = 2;
-    // LIME's: a stronger lasso leaves nothing of small models.
-    if (std::string(info.name) == "alpha" && info.lo < 1) field = 1e-6;
-  }
-  void operator()(const OptionInfo&, std::string&) override {}
-  void operator()(const OptionInfo& info, std::vector<std::vector<std::int64_t>>& field) override {
-    if (std::string(info.name) == "token_grid") return;
-    for (const std::string& name : subject_.from) {
-      Dims window = row_dims_of_value(subject_.model, request_, name);
-      for (std::int64_t& d : window) d = (d + 1) / 2;
-      field.push_back(window);
-    }
-    EXPECT_TRUE(std::string(info.name) == "sliding_window_shapes" || std::string(info.name) == "strides");
-  }
-  void operator()(const OptionInfo& info, std::vector<double>& field) override {
-    if (std::string(info.name) == "stdevs") field = {0.05};
-  }
-  void operator()(const OptionInfo&, Baselines& field) override {
-    field.constant = 0.125;
-    field.text = "0.125";
-  }
-  void operator()(const OptionInfo&, FeatureMask& field) override { field = grid_mask(2); }
-
- private:
-  const Subject& subject_;
-  const Request& request_;
-};
-
-Attribution run_small(const MethodInfo& info, const Subject& s, const ComputeOptions& compute,
-                      std::int64_t example = -1) {
-  Request request{.inputs = s.inputs, .to = {s.to}, .from = s.from, .compute = compute};
-  if (example >= 0) {
-    for (auto& [name, t] : request.inputs) t = t.rows(example, example + 1);
-    request.compute.first_example = example;  // the draws of its row in the batch
-  }
-  const auto method = info.make();
-  Small options(s, request);
-  method->visit_options(options);
-  check_options(*method);
-  return method->run(s.model, request);
-}
 
 class Methods : public ::testing::TestWithParam<std::string> {
  protected:
   const MethodInfo& info() const { return method(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Registry, Methods, ::testing::ValuesIn([] {
-                           std::vector<std::string> names;
-                           for (const MethodInfo& m : methods()) names.push_back(m.name);
-                           return names;
-                         }()),
-                         [](const auto& p) {
-                           std::string name = p.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Registry, Methods, ::testing::ValuesIn(testing::method_names()), testing::test_name);
 
 // float64: the same bits for any chunk and for single rows; float32: within rounding.
 TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
@@ -256,77 +92,6 @@ TEST_P(Methods, RowsAreIndependentOfTheChunkAndOfEachOther) {
   }
 }
 
-// How far the default options may be from completeness on the net below: rounding with Gauss-Legendre nodes, what was
-// asked for with adaptive steps, a left sum of 200 steps, the mean of 20000 draws.
-double completeness_tolerance(const MethodInfo& info) {
-  if (info.baseline_sample) return 1e-2;
-  if (info.name == "guided-integrated-gradients") return 1e-2;
-  return info.name == "adaptive-integrated-gradients" ? 1e-3 : 1e-9;
-}
-
-class ManySamples final : public OptionVisitor {
- public:
-  void operator()(const OptionInfo&, bool&) override {}
-  void operator()(const OptionInfo& info, std::int64_t& field) override {
-    if (std::string(info.name) == "n_samples") field = 20000;
-  }
-  void operator()(const OptionInfo&, double&) override {}
-  void operator()(const OptionInfo&, std::string&) override {}
-  void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>&) override {}
-  void operator()(const OptionInfo&, std::vector<double>&) override {}
-  void operator()(const OptionInfo&, Baselines&) override {}
-  void operator()(const OptionInfo&, FeatureMask&) override {}
-};
-
-// sum(attributions) = F(x) - F(x') on a smooth net with many steps, and delta says so.
-TEST_P(Methods, AreCompleteWhereTheyClaimIt) {
-  if (info().name == "guided-grad-cam") GTEST_SKIP() << "the model has no positions";
-  if (info().is_map) {
-    EXPECT_FALSE(info().completeness) << "a map is no division of the scalar";
-    return;
-  }
-  testing::ModelBuilder m;
-  m.input("x", {"N", 4}, DType::f64).output("y", {"N", 3}, DType::f64);
-  m.initializer("w", wave({4, 6}, 1)).initializer("v", wave({6, 3}, 2));
-  m.node("MatMul", {"x", "w"}, {"a"});
-  m.node("Tanh", {"a"}, {"h"});
-  m.node("MatMul", {"h", "v"}, {"z"});
-  m.node("Sigmoid", {"z"}, {"y"});
-  const Model model = testing::model_of(m);
-  const Request request{.inputs = {{"x", wave({kExamples, 4}, 5)}}, .to = {output(2)}};
-  if (info().conserves) {
-    const Attribution a = info().make()->run(model, request);
-    ASSERT_EQ(a.delta.size(), static_cast<std::size_t>(kExamples));
-    for (std::size_t e = 0; e < kExamples; ++e) {
-      const auto r = static_cast<std::int64_t>(e);
-      double sum = 0;
-      for (const double v : a.attributions.at("x").rows(r, r + 1).to_doubles()) sum += v;
-      EXPECT_NEAR(sum, a.values[e], 1e-4 * std::abs(a.values[e]));  // no biases: only stabilisers take
-      EXPECT_NEAR(a.delta[e], sum - a.values[e], 1e-14);
-    }
-    return;
-  }
-  if (info().name == "occlusion" || info().name == "blur-integrated-gradients") GTEST_SKIP() << "no rows of shape [4]";
-  const auto method = info().make();
-  if (!info().completeness) {
-    EXPECT_TRUE(method->run(model, request).delta.empty());
-    return;
-  }
-  ManySamples many;
-  if (info().baseline_sample) method->visit_options(many);
-  const Attribution a = method->run(model, request);
-  ASSERT_EQ(a.delta.size(), static_cast<std::size_t>(kExamples));
-  for (std::size_t e = 0; e < kExamples; ++e) {
-    double sum = 0;
-    for (const double v :
-         a.attributions.at("x").rows(static_cast<std::int64_t>(e), static_cast<std::int64_t>(e) + 1).to_doubles())
-      sum += v;
-    EXPECT_NEAR(sum, a.values[e] - a.baseline_values[e], completeness_tolerance(info()));
-    EXPECT_NEAR(a.delta[e], sum - (a.values[e] - a.baseline_values[e]), info().stochastic ? 1e-12 : 1e-14);
-    EXPECT_GT(std::abs(sum), 1e-3);
-  }
-}
-
 // z reaches only another output, the last two columns of x nothing at all.
 TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
   if (info().is_map || info().name == "guided-grad-cam") GTEST_SKIP() << "the model has no positions";
@@ -349,15 +114,11 @@ TEST_P(Methods, GiveNothingToWhatTheModelIgnores) {
             .to = scalar_of("y", {1}),
             .from = {"x", "z"}};
   const auto method = info().make();
-  class One final : public OptionVisitor {
-    void operator()(const OptionInfo&, bool&) override {}
-    void operator()(const OptionInfo&, std::int64_t&) override {}
-    void operator()(const OptionInfo&, double&) override {}
-    void operator()(const OptionInfo&, std::string&) override {}
+  class One final : public testing::LeaveOptions {
+   public:
+    using LeaveOptions::operator();
     void operator()(const OptionInfo&, std::vector<std::vector<std::int64_t>>& f) override { f = {{1}, {1}}; }
-    void operator()(const OptionInfo&, std::vector<double>&) override {}
     void operator()(const OptionInfo&, Baselines& f) override { f.constant = 0.5; }
-    void operator()(const OptionInfo&, FeatureMask&) override {}
   } one;
   method->visit_options(one);
   for (const std::vector<std::string>& from : {std::vector<std::string>{"x", "z"}, std::vector<std::string>{}}) {
@@ -383,11 +144,8 @@ TEST_P(Methods, SeveralScalarsEqualSingleOnes) {
     Request request{.inputs = s.inputs, .to = {}, .from = s.from};
     const std::vector<std::string> texts = {"logits:0", "logits:3", "logits:1-logits:2"};
     const auto run = [&](std::vector<Scalar> to) {
-      const auto method = info().make();
-      Small options(s, request);
-      method->visit_options(options);
       request.to = std::move(to);
-      return method->run(s.model, request);
+      return testing::small_method(info(), s, request)->run(s.model, request);
     };
     std::vector<Scalar> to;
     std::vector<Attribution> single;

@@ -24,6 +24,7 @@ void follow(RuleCtx& c) {
   for (std::size_t i = 0; i < d.size(); ++i) {
     if (c.wanted(i) && d[i] != kNoValue) c.set(i, d[i]);
   }
+  c.absorb_rest();
 }
 
 // In proportion to the contributions x_i dy/dx_i of what is linear in all wanted inputs together.
@@ -38,7 +39,13 @@ void proportional(RuleCtx& c, double stabilizer, double share = 1) {
 
 // Whether input i carries relevance: everything that is no constant does, also beside what is asked about, so that a
 // value's relevance is the same whatever `from` is.
-bool shares(const RuleCtx& c, std::size_t i) { return !c.b.graph.is_constant(c.node.inputs[i]); }
+bool shares(const RuleCtx& c, std::size_t i) {
+  const Graph& g = c.b.graph;
+  const ValueId v = c.node.inputs[i];
+  const Node* made = g.producer(v);
+  // A constant that has rows of its own (passes/batch_rows.cpp) is one still.
+  return !g.is_constant(v) && (made == nullptr || !is(*made, "repeat_rows") || !g.is_constant(made->inputs[0]));
+}
 bool both_carry(const RuleCtx& c) { return shares(c, 0) && shares(c, 1); }
 
 // A sigmoid or softmax, scaled, shifted by constants, or moved.
@@ -122,13 +129,15 @@ void layer_norm(RuleCtx& c, const Recipe& recipe) {
   for (std::int64_t a = c.attrs.integer("axis", 0); a < static_cast<std::int64_t>(b.rank(c.x(0))); ++a)
     axes.push_back(a);
   const ValueId y = recipe.ignore_bias && has(2) ? b.sub(c.y(), c.x(2)) : c.y();
-  ValueId g = b.mul(b.div(c.dy(), stabilised(b, y, recipe.stabilizer)), c.y(2));
+  const ValueId share = b.div(c.dy(), stabilised(b, y, recipe.stabilizer));
+  if (!recipe.ignore_bias && has(2) && c.accounts()) c.absorb(b.mul(c.x(2), share));
+  ValueId g = b.mul(share, c.y(2));
   if (has(1)) g = b.mul(g, c.x(1));
   c.set(0, b.mul(c.x(0), b.sub(g, b.reduce("reduce_mean", g, axes, true))));
 }
 
-// First-order Taylor at x: R_i = x_i (R_i - y_i sum_j R_j) (Achtibat et al. 2024, proposition 3.1). Masked elements
-// (y = 0, x = -infinity) carry nothing.
+// First-order Taylor at x: R_i = x_i (R_i - y_i sum_j R_j) (Achtibat et al. 2024, proposition 3.1). The rest belongs to
+// the constant term of the expansion, y - J x. Masked elements (y = 0, x = -infinity) carry nothing.
 void softmax(RuleCtx& c, const Recipe& recipe) {
   if (recipe.products == Products::kGates) {
     fail_unsupported("node ", c.node.name,
@@ -138,7 +147,9 @@ void softmax(RuleCtx& c, const Recipe& recipe) {
   const ValueId sum = b.reduce("reduce_sum", c.dy(), {c.attrs.integer("axis", 0)}, true);
   const ValueId zero = b.scalar_like(c.y(), 0), masked = b.op("equal", {c.y(), zero});
   const ValueId x = b.where(masked, zero, c.x(0));
-  c.set(0, b.mul(x, b.sub(c.dy(), b.mul(c.y(), sum))));
+  const ValueId relevance = b.mul(x, b.sub(c.dy(), b.mul(c.y(), sum)));
+  c.set(0, relevance);
+  if (c.accounts()) c.absorb(b.sub(c.dy(), relevance));
 }
 
 bool is_activation(const Graph& g, const Node& node) {

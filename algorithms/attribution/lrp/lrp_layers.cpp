@@ -72,6 +72,17 @@ class Layer {
   }
 
   void set(ValueId cotangent) { c_.set(active_, cotangent); }
+  // The bias takes `share` of each of its units, a value in the shape of y.
+  void bias_takes(ValueId part, ValueId share) {
+    if (part != kNoValue && c_.accounts()) c_.absorb(b_.mul(part, share));
+  }
+  // Units whose part z has no contributions at all share nothing: their bias alone drives them, and `factor` of their
+  // relevance stays with it.
+  void stays_at_zero(ValueId z, double factor) {
+    if (!c_.accounts()) return;
+    const ValueId zero = b_.scalar_like(z, 0);
+    c_.absorb(b_.mul(b_.where(b_.op("equal", {z, zero}), relevance, zero), factor));
+  }
   Dims data_dims() const { return c_.dims(active_); }
 
   ValueId x, w, y, relevance;
@@ -121,19 +132,27 @@ void gamma(Builder& b, Layer& l, const LayerRule& r) {
   };
   const ValueId s = share("greater", l.split_forward(p, q, bias_up));
   const ValueId t = share("less", l.split_forward(q, p, bias_down));
+  l.bias_takes(bias_up, s);
+  l.bias_takes(bias_down, t);
   l.set(b.add(l.split_back(p, q, s), l.split_back(q, p, t)));
 }
 
 void alpha_beta(Builder& b, Layer& l, const LayerRule& r) {
   const ValueId up = b.op("relu", {l.w}), down = b.sub(l.w, up);
   const ValueId bias_up = l.bias == kNoValue ? kNoValue : b.op("relu", {l.bias});
-  const ValueId s = b.div(l.relevance, stabilised(b, l.split_forward(up, down, bias_up), r.stabilizer));
+  const ValueId rise = l.split_forward(up, down, bias_up);
+  const ValueId s = b.div(l.relevance, stabilised(b, rise, r.stabilizer));
+  l.stays_at_zero(rise, r.alpha);
   ValueId result = l.split_back(up, down, s);
+  l.bias_takes(bias_up, r.alpha == 1 ? s : b.mul(s, r.alpha));
   if (r.alpha != 1) result = b.mul(result, r.alpha);
   if (r.beta != 0) {
     const ValueId bias_down = l.bias == kNoValue ? kNoValue : b.sub(l.bias, bias_up);
-    const ValueId t = b.div(l.relevance, stabilised(b, l.split_forward(down, up, bias_down), r.stabilizer));
+    const ValueId fall = l.split_forward(down, up, bias_down);
+    const ValueId t = b.div(l.relevance, stabilised(b, fall, r.stabilizer));
+    l.stays_at_zero(fall, -r.beta);
     result = b.sub(result, b.mul(l.split_back(down, up, t), r.beta));
+    l.bias_takes(bias_down, b.mul(t, -r.beta));
   }
   l.set(result);
 }
@@ -165,8 +184,11 @@ void ones_through(RuleCtx& c, Layer& l, const LayerRule& r, bool squares) {
   const ValueId ones = b.expand(b.scalar_like(l.x, 1), l.data_dims());
   const ValueId w = squares ? b.mul(l.w, l.w) : b.expand(b.scalar_like(l.w, 1), b.dims(l.w));
   ValueId z = l.forward(ones, w);
-  if (squares && l.bias != kNoValue) z = b.add(z, b.mul(l.bias, l.bias));
-  l.set(l.back(w, b.div(l.relevance, stabilised(b, z, r.stabilizer))));
+  const ValueId bias = squares && l.bias != kNoValue ? b.mul(l.bias, l.bias) : kNoValue;
+  if (bias != kNoValue) z = b.add(z, bias);
+  const ValueId s = b.div(l.relevance, stabilised(b, z, r.stabilizer));
+  l.bias_takes(bias, s);
+  l.set(l.back(w, s));
 }
 
 }  // namespace
@@ -196,8 +218,11 @@ void apply_layer(RuleCtx& c, const LayerRule& rule, bool ignore_bias) {
   Builder& b = c.b;
   Layer l(c, ignore_bias);
   switch (rule.kind) {
-    case LayerRule::Kind::kEpsilon:
-      return l.set(b.mul(l.x, l.back(l.w, b.div(l.relevance, stabilised(b, l.y, rule.stabilizer)))));
+    case LayerRule::Kind::kEpsilon: {
+      const ValueId s = b.div(l.relevance, stabilised(b, l.y, rule.stabilizer));
+      l.bias_takes(l.bias, s);
+      return l.set(b.mul(l.x, l.back(l.w, s)));
+    }
     case LayerRule::Kind::kGamma: return gamma(b, l, rule);
     case LayerRule::Kind::kAlphaBeta: return alpha_beta(b, l, rule);
     case LayerRule::Kind::kZBox: return z_box(c, l, rule);
