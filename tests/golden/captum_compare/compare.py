@@ -460,6 +460,9 @@ def main():
         for net in models.networks(args.shared, args.small, args.networks):
             todo, without = pairs(net)
             left += without
+            named = {pair.name for pair in todo}
+            for part in ("pairs", "left_out"):  # nothing stays of pairs that are no more
+                record[part] = {k: v for k, v in record[part].items() if not k.startswith(net.name + "/") or k in named}
             for pair in todo:
                 if args.methods and pair.method not in args.methods:
                     continue
