@@ -44,18 +44,18 @@ def conductance(net, layer, base, n):
     return sum(w * g * d for w, g, d in zip(weights, s.gradient, s.derivative))
 
 
-def stieltjes(samples, stride=1):
-    """Sums over the intervals between every stride-th sample, for the integral of g dL: the left sum, which is Captum's
-    conductance; the trapezoid sum; and half of |change of g| |change of L|, by which the trapezoid sum can be off where
-    neither g nor L turns back within an interval."""
-    left = trapezoid = bound = 0
-    g, v = samples.gradient[::stride], samples.layer[::stride]
-    for k in range(len(g) - 1):
-        rise, change = v[k + 1] - v[k], g[k + 1] - g[k]
-        left = left + g[k] * rise
-        trapezoid = trapezoid + (g[k] + change / 2) * rise
-        bound = bound + (change * rise).abs() / 2
-    return left, trapezoid, bound
+def conductance_errors(net, layer, base, n):
+    """How far two sums of n steps can be from the integral of f = g dL/dalpha, by element, V being the total variation on
+    the path (of n samples): Captum's sum over intervals of g at the left end times the change of L, whose error is
+    sum_k |integral over interval k of (g_k - g) dL| <= sum_k V_k(g) V_k(L); and the midpoint rule, V(f) / (2 n) (Koksma's
+    inequality; 1 / (2 n) is the discrepancy of the midpoints)."""
+    s = PathSamples(net, layer, base, (np.arange(n) + 0.5) / n, derivative=True)
+    left = middle = 0
+    for k in range(n - 1):
+        change = s.gradient[k + 1] - s.gradient[k]
+        left = left + (change * (s.layer[k + 1] - s.layer[k])).abs()
+        middle = middle + (s.gradient[k + 1] * s.derivative[k + 1] - s.gradient[k] * s.derivative[k]).abs() / (2 * n)
+    return left, middle
 
 
 def shapley_values(net, base, masks):
