@@ -60,6 +60,7 @@ struct MethodInfo {
   bool explains_scalar = true;   // false: `to` is not needed
   bool baseline_sample = false;  // baselines are a sample to draw from, any number of rows
   bool is_map = false;           // the result is a map [rows, 1, positions...] of a layer, not of the layer's shape
+  bool has_offset = false;       // a constant is added to what the elements say: only differences mean something
   std::string from, to;          // what is supported
   std::unique_ptr<Method> (*make)() = nullptr;
   bool zero_for_ignored = true;  // what the model ignores gets exactly 0

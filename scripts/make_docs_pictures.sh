@@ -7,10 +7,11 @@
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+pictures=examples/tank/pictures
 attribute() { # MODEL OPTIONS...
   local model=$1
   shift
-  "$build/onnxray" attribute "examples/tank/$model.onnx" -i examples/tank/pictures/tank_0.png --quiet \
+  "$build/onnxray" attribute "examples/tank/$model.onnx" -i "$pictures/tank_0.png" --quiet \
     --to "logits:1-logits:0" -o "$work" "$@"
 }
 
@@ -32,6 +33,12 @@ for method in "${methods[@]}"; do
   case $method in
     occlusion) options=(--sliding-window-shapes 3,12,12 --strides 3,6,6) ;;
     activation | conductance | internal-influence) options=(--from "$layer") ;;
+    feature-ablation) options=(--feature-mask slic:60) ;;
+    feature-permutation) options=(--feature-mask grid:6 -i "$pictures/truck_0.png") ;;
+    shapley-value-sampling) options=(--feature-mask grid:6 --n-samples 20) ;;
+    shapley-values) options=(--feature-mask grid:3) ;;
+    lime) options=(--feature-mask slic:60 --n-samples 1000 --alpha 0.001) ;;
+    kernel-shap) options=(--feature-mask slic:60 --n-samples 1000) ;;
   esac
   rm -f "$work"/*
   # From the blurred picture where the method has a baseline.

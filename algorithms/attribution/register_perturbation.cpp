@@ -138,6 +138,7 @@ void add_perturbation_methods(std::vector<MethodInfo>& list) {
        .formula = "1 / (n p) sum over random smooth masks M of F(M x + (1 - M) baseline) M",
        .needs_baseline = true,
        .stochastic = true,
+       .has_offset = true,
        .from = "inputs, layers",
        .to = "any scalar",
        .make = make_method<Rise>,

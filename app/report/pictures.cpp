@@ -43,6 +43,14 @@ bool lies_over(std::int64_t h, std::int64_t w, std::int64_t height, std::int64_t
   return h * w > 1 && h <= height && w <= width && std::abs(h * width - w * height) <= std::max(height, width);
 }
 
+// What lies above the row's smallest element.
+Tensor above_smallest(const Tensor& row) {
+  std::vector<double> v = row.to_doubles();
+  const double lowest = *std::min_element(v.begin(), v.end());
+  for (double& x : v) x -= lowest;
+  return Tensor::from<double>(row.dims(), std::span<const double>(v));
+}
+
 std::string in_words(const MethodInfo& method, const std::string& value, const std::string& explained) {
   return method.title + " of " + (explained.empty() ? "the output" : explained) + " at " + value;
 }
@@ -130,7 +138,8 @@ class Drawer {
     for (const auto& [other, u] : result_.attributions) drawn += ImageMap::of(inputs_, other, row_of(u)) ? 1 : 0;
     for (std::int64_t r = 0; r < t.dims()[0]; ++r) {
       const auto index = static_cast<std::size_t>(r);
-      Image image = draw_picture(mode, map->picture(index / scalars()), row_at(t, r), map->channels_last(),
+      const Tensor row = method_.has_offset ? above_smallest(row_at(t, r)) : row_at(t, r);
+      Image image = draw_picture(mode, map->picture(index / scalars()), row, map->channels_last(),
                                  heat(strength ? Sign::kAbsolute : Sign::kAll));
       std::string bytes = encode_png(image);
       pictures_.push_back({.stem = stem("heatmap", value, index, drawn > 1),

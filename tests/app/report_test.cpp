@@ -237,6 +237,16 @@ TEST(Pictures, AreChosenByTheKindOfTheValue) {
   EXPECT_THROW((void)pictures_of(inputs, a, saliency, {"y:0", "y:1"}, picture_options("bars", "", 2)), Error);
   EXPECT_THROW((void)pictures_of(inputs, a, saliency, {"y:0", "y:1"}, {.mode = {}, .tokens = {{"a", "b"}}}), Error);
 
+  // The constant in RISE's maps hides nothing.
+  const auto map_of = [&](const char* name, double offset) {
+    Attribution map;
+    map.attributions["image"] = Tensor::full(DType::f64, {1, 3, 8, 16}, offset);
+    map.attributions["image"].mutable_data<double>()[5] += 1;
+    return pictures_of(inputs, map, method(name), {"y:0"}, {}).at(0).bytes;
+  };
+  EXPECT_EQ(map_of("rise", 8), map_of("rise", 0));
+  EXPECT_NE(map_of("saliency", 8), map_of("saliency", 0));
+
   LoadedInputs table;
   table.tensors["x"] = Tensor::from<float>({2, 2}, {1, 2, 3, 4});
   Attribution b;
