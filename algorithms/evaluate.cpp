@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
+#include "algorithms/out_of_memory.h"
 #include "algorithms/session.h"
 #include "engine/plan.h"
 
@@ -72,15 +74,27 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
     const double fits = static_cast<double>(compute.memory_bytes) / static_cast<double>(plan->arena_bytes());
     chunk = std::clamp<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(chunk) * fits), 1, chunk - 1);
   }
-  for (std::int64_t first = 0; first < examples; first += chunk) {
-    const std::int64_t rows = std::min(chunk, examples - first);
-    if (rows != compiled_rows) {
-      plan = compiled(rows);
-      compiled_rows = rows;
+  const std::int64_t planned = chunk;
+  std::int64_t rows = 0;
+  for (std::int64_t first = 0; first < examples; first += rows) {
+    std::optional<PlanRun> made;
+    while (!made) {
+      rows = std::min(chunk, examples - first);
+      if (rows != compiled_rows) {
+        plan = compiled(rows);
+        compiled_rows = rows;
+      }
+      try {
+        made.emplace(plan);
+      } catch (const Error& e) {
+        // Somebody else uses the device: fewer rows may fit beside them.
+        if (e.kind() != ErrorKind::kOutOfMemory || compute.chunk > 0 || rows == 1) throw;
+        chunk = (rows + 1) / 2;
+      }
     }
     const std::string notice = plan->fallback_notice();
     if (first == 0 && !notice.empty()) out.report.notices.push_back(notice);
-    PlanRun run(plan);
+    PlanRun& run = *made;
     for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
       const std::string& name = plan->graph().value(plan->graph().inputs()[i]).name;
       const Tensor& given = inputs.at(name);
@@ -102,6 +116,7 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
       if (!compute.progress(p)) throw Error(ErrorKind::kCancelled, "evaluate: cancelled");
     }
   }
+  if (chunk < planned) out.report.notices.push_back(out_of_memory_notice(chunk, planned));
   for (std::size_t i = 0; i < values.size(); ++i) {
     const bool shared = out.report.batched && !maps[i].is_rows();
     const bool scalar = parts[i][0].rank() == 0;

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "algorithms/out_of_memory.h"
 #include "engine/op.h"
 
 namespace onnxray {
@@ -156,8 +157,21 @@ IncrementalRows::Program::Program(const IncrementalRows& owner, const Class& par
     chunk_ = (chunk_ + 1) / 2;
     plan_ = plan("|windows ", rows_graph(chunk_));
   }
+  const std::int64_t planned = chunk_;
+  while (rows_ == nullptr) {
+    try {
+      // Each example's clean pass needs its memory beside the rows'.
+      const auto clean = backend.device != nullptr ? std::make_unique<PlanRun>(clean_) : nullptr;
+      rows_ = std::make_unique<PlanRun>(plan_);
+    } catch (const Error& e) {
+      // Somebody else uses the device: fewer rows may fit beside them.
+      if (e.kind() != ErrorKind::kOutOfMemory || options.chunk > 0 || chunk_ == 1) throw;
+      chunk_ = (chunk_ + 1) / 2;
+      plan_ = plan("|windows ", rows_graph(chunk_));
+    }
+  }
+  if (chunk_ < planned) s.notice(out_of_memory_notice(chunk_, planned));
   for (const auto& p : {clean_, plan_}) s.notice(p->fallback_notice());
-  rows_ = std::make_unique<PlanRun>(plan_);
 }
 
 Graph IncrementalRows::Program::clean_graph() const {

@@ -1,7 +1,9 @@
 #include "algorithms/row_program.h"
 
 #include <algorithm>
+#include <memory>
 
+#include "algorithms/out_of_memory.h"
 #include "algorithms/row_graph.h"
 
 namespace onnxray {
@@ -68,7 +70,15 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     }
   }
   if (chunk_ < planned) {
-    session.notice(detail::concat("the device is out of memory: ", chunk_, " rows at a time instead of ", planned));
+    // Half of what fits, for what else the request allocates beside it.
+    if (chunk_ > 1) {
+      run_ = nullptr;
+      plan = nullptr;
+      chunk_ = (chunk_ + 1) / 2;
+      plan = compiled();
+      run_ = std::make_unique<PlanRun>(plan);
+    }
+    session.notice(out_of_memory_notice(chunk_, planned));
   }
   session.notice(plan->fallback_notice());
   const Graph& g = plan->graph();

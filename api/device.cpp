@@ -38,6 +38,7 @@ std::vector<fs::path> module_folders() {
 
 struct Module {
   DeviceBackendFn backend = nullptr;
+  DevicePeakBytesFn peak_bytes = nullptr;
   std::string missing;  // why there is none
 };
 
@@ -52,18 +53,19 @@ Module open_module(const std::string& kind) {
       continue;
     }
     void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) return {nullptr, detail::concat(file.string(), " cannot be opened: ", dlerror())};
+    if (handle == nullptr) return {.missing = detail::concat(file.string(), " cannot be opened: ", dlerror())};
     const auto version = reinterpret_cast<DeviceModuleVersionFn>(dlsym(handle, "onnxray_device_module_version"));
     const auto backend = reinterpret_cast<DeviceBackendFn>(dlsym(handle, "onnxray_device_backend"));
-    if (version == nullptr || backend == nullptr) return {nullptr, file.string() + " is no module of onnxray"};
+    if (version == nullptr || backend == nullptr) return {.missing = file.string() + " is no module of onnxray"};
     if (std::string_view(version()) != kDeviceModuleVersion) {
-      return {nullptr, detail::concat(file.string(), " belongs to another version of onnxray (", version(),
-                                      ", expected ", kDeviceModuleVersion, ")")};
+      return {.missing = detail::concat(file.string(), " belongs to another version of onnxray (", version(),
+                                        ", expected ", kDeviceModuleVersion, ")")};
     }
-    return {backend, ""};
+    return {.backend = backend,
+            .peak_bytes = reinterpret_cast<DevicePeakBytesFn>(dlsym(handle, "onnxray_device_peak_bytes"))};
   }
-  return {nullptr, detail::concat("the module ", name, " is not there (looked in ", looked,
-                                  "); build it with -DONNXRAY_CUDA=ON")};
+  return {.missing = detail::concat("the module ", name, " is not there (looked in ", looked,
+                                    "); build it with -DONNXRAY_CUDA=ON")};
 }
 
 const Module& module(const std::string& kind) {
@@ -94,7 +96,7 @@ const Backend& backend_of(std::string_view name) {
   }
   ONNXRAY_CHECK(valid, "unknown device '", name, "', expected cpu, cuda or cuda:INDEX");
   const Module& m = module(kind);
-  if (m.backend == nullptr) fail("device ", name, ": ", m.missing);
+  if (m.backend == nullptr) fail_unsupported("device ", name, ": ", m.missing);
   return *m.backend(index, &cpu_backend());
 }
 
@@ -120,6 +122,12 @@ const Backend* device_table(std::string_view kind) {
   if (kind == "cpu") return &cpu_backend();
   const Module& m = module(std::string(kind));
   return m.backend == nullptr ? nullptr : m.backend(-1, &cpu_backend());
+}
+
+std::size_t device_peak_bytes(const Backend& backend) {
+  if (backend.device == nullptr) return 0;
+  const Module& m = module(backend.name());
+  return m.peak_bytes == nullptr ? 0 : m.peak_bytes(&backend);
 }
 
 std::vector<std::string> device_kinds() {

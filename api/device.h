@@ -19,6 +19,9 @@ namespace onnxray {
 // module.
 [[nodiscard]] const Backend* device_table(std::string_view kind);
 
+// The most memory that was allocated on a backend's device at one time; 0 on the CPU and where it is not counted.
+[[nodiscard]] std::size_t device_peak_bytes(const Backend& backend);
+
 // "cpu" and the kinds of device whose module is there: "cuda".
 [[nodiscard]] std::vector<std::string> device_kinds();
 

@@ -13,5 +13,8 @@ using DeviceModuleVersionFn = const char* (*)();
 // The backend of one device, which lives until the process ends; throws Error that says what is missing. With index -1
 // the table alone, without a device: what the kernels cover can be asked on any machine.
 using DeviceBackendFn = const Backend* (*)(int index, const Backend* host);
+// extern "C" std::size_t onnxray_device_peak_bytes(const Backend* backend); a module need not have it.
+// The most memory that was allocated on the backend's device at one time since it was opened.
+using DevicePeakBytesFn = std::size_t (*)(const Backend* backend);
 
 }  // namespace onnxray

@@ -8,12 +8,12 @@
 
 line=13.0  # of CUDA; all wheels are of one line
 
-# Whether a toolkit compiles and links a program.
+# Whether a toolkit compiles a program in C++20 and links it.
 works() {
   local dir status=0
   dir=$(mktemp -d)
   printf '#include <cuda_runtime.h>\nint main() { return cudaFree(nullptr) == cudaSuccess; }\n' >"$dir/a.cu"
-  "$1" -o "$dir/a" "$dir/a.cu" >/dev/null 2>&1 || status=$?
+  "$1" -std=c++20 -o "$dir/a" "$dir/a.cu" >/dev/null 2>&1 || status=$?
   rm -rf "$dir"
   return "$status"
 }
@@ -37,8 +37,11 @@ if [ -z "$(root_of)" ] || ! works "$(root_of)/bin/nvcc"; then
   wheels=()
   for name in nvcc runtime cccl crt culibos; do wheels+=("nvidia-cuda-$name==$line.*"); done
   quietly "$place/bin/pip" install --no-deps "${wheels[@]}" "nvidia-nvvm==$line.*" || die "pip could not fetch the wheels"
-  # Where nvcc looks for libraries.
+  # Where nvcc looks for libraries, and the names that linkers and CMake look for: the wheels have lib*.so.13 alone.
   [ -e "$(root_of)/lib64" ] || ln -s lib "$(root_of)/lib64"
+  for library in "$(root_of)"/lib/lib*.so.*; do
+    [ -e "${library%%.so.*}.so" ] || ln -s "$(basename "$library")" "${library%%.so.*}.so"
+  done
 fi
 nvcc=$(root_of)/bin/nvcc
 works "$nvcc" || die "the toolkit in $place does not compile a program"

@@ -1,5 +1,11 @@
 #include "tests/source_dir.h"
 
+#include <cstdlib>
+
 namespace onnxray::testing {
-const char* source_dir() { return ONNXRAY_SOURCE_DIR; }
+// A test program that runs on another machine finds the files it reads beside a copy of them (scripts/gpu_bundle.sh).
+const char* source_dir() {
+  static const char* given = std::getenv("ONNXRAY_SOURCE_DIR");
+  return given != nullptr && *given != '\0' ? given : ONNXRAY_SOURCE_DIR;
+}
 }  // namespace onnxray::testing

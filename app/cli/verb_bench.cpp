@@ -138,7 +138,11 @@ int run_bench(const Arguments& args) {
       const Measured& m = table[i];
       std::cout << (i > 0 ? ", " : "") << "{\"method\": \"" << m.name << "\", \"rows\": " << m.rows
                 << ", \"median_seconds\": " << m.median << ", \"setup_seconds\": " << m.setup
-                << ", \"arena_bytes\": " << m.peak << "}";
+                << ", \"arena_bytes\": " << m.peak;
+      if (model.backend().device != nullptr) {
+        std::cout << ", \"device_peak_bytes\": " << device_peak_bytes(model.backend());
+      }
+      std::cout << "}";
     }
     std::cout << "]}\n";
   }

@@ -13,6 +13,11 @@ DeviceColumn column_of(const Model& model, const std::vector<OperatorUse>& uses,
                        const Arguments& args, bool supported) {
   DeviceColumn column{.kind = kind, .on_host = std::vector<char>(uses.size(), 0)};
   if (kind == "cpu") return column;
+  try {
+    (void)device_backend(kind);
+  } catch (const Error& e) {
+    column.absent = e.what();
+  }
   if (!supported) {
     column.problem = "some operators are not supported";
     return column;
@@ -62,6 +67,7 @@ int run_doctor(const Arguments& args) {
       std::printf("%s: %zu nodes run on the host, the first is %s: %s\n", c.kind.c_str(), c.gaps.size(),
                   c.gaps[0].node.c_str(), c.gaps[0].op.c_str());
     }
+    if (!c.absent.empty()) std::printf("%s cannot be used here: %s\n", c.kind.c_str(), c.absent.c_str());
   }
   return all ? 0 : 3;
 }

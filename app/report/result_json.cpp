@@ -114,10 +114,12 @@ std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses
                               {"devices", devices}});
   }
   j["on_host"] = Json::object();
+  j["absent"] = Json::object();
   for (const DeviceColumn& c : columns) {
     Json gaps = Json::array();
     for (const DeviceGap& g : c.gaps) gaps.push_back({{"node", g.node}, {"op", g.op}});
     j["on_host"][c.kind] = gaps;
+    if (!c.absent.empty()) j["absent"][c.kind] = c.absent;
   }
   return dump(j);
 }

@@ -57,6 +57,7 @@ struct DeviceColumn {
   std::vector<char> on_host;  // per operator: some of its nodes run on the host
   std::vector<DeviceGap> gaps;
   std::string problem;  // why it is not known
+  std::string absent;   // why this machine cannot use the device; empty where it can
 };
 [[nodiscard]] std::string doctor_json(const Model& model, const std::vector<OperatorUse>& uses,
                                       const std::vector<DeviceColumn>& columns);

@@ -1,7 +1,9 @@
-// The op conformance loop on a CUDA device. Without one every test is skipped, and says why.
+// The op conformance loop on a CUDA device. Without one every test is skipped, and says why; with
+// ONNXRAY_REQUIRE_DEVICE set it fails.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "api/device.h"
 #include "tests/ops/check.h"
@@ -24,6 +26,7 @@ class OpOnDevice : public ::testing::TestWithParam<std::string> {
   void SetUp() override {
     std::string why;
     backend_ = device(why);
+    if (backend_ == nullptr && std::getenv("ONNXRAY_REQUIRE_DEVICE") != nullptr) FAIL() << why;
     if (backend_ == nullptr) GTEST_SKIP() << why;
     if (backend_->find(GetParam()) == nullptr) GTEST_SKIP() << "no CUDA kernel: the host computes it";
   }

@@ -2,12 +2,26 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
+
 #include "engine/base/error.h"
 
 namespace onnxray::cuda {
 namespace {
 
 cudaStream_t native(Stream s) { return static_cast<cudaStream_t>(s); }
+
+// Bytes allocated now and at most; outlives the device in the deleters of its memory.
+struct Allocated {
+  std::atomic<std::size_t> now{0}, most{0};
+
+  void add(std::size_t bytes) {
+    const std::size_t sum = now += bytes;
+    std::size_t seen = most;
+    while (seen < sum && !most.compare_exchange_weak(seen, sum)) {
+    }
+  }
+};
 
 class CudaDevice : public Device {
  public:
@@ -18,8 +32,10 @@ class CudaDevice : public Device {
     description_ = detail::concat("cuda:", index, " (", p.name, ")");
     total_bytes_ = p.totalGlobalMem;
     processors_ = p.multiProcessorCount;
-    ONNXRAY_CHECK(p.major >= 8, description_, " has compute capability ", p.major, ".", p.minor,
-                  ", the kernels need 8.0 at least");
+    if (!has_code_for_this_device()) {
+      fail_unsupported("device ", description_, " has compute capability ", p.major, ".", p.minor,
+                       ", for which this module was not built; see ONNXRAY_CUDA_ARCHITECTURES");
+    }
   }
 
   [[nodiscard]] const std::string& description() const override { return description_; }
@@ -40,12 +56,16 @@ class CudaDevice : public Device {
                                  total >> 20, " MiB free; --memory or --chunk make it less"));
     }
     check(status, "allocating memory");
+    allocated_->add(bytes);
     // Waits for everything that may still use the memory.
-    return {p, [index = index_](void* q) {
+    return {p, [index = index_, allocated = allocated_, bytes](void* q) {
               (void)cudaSetDevice(index);
               (void)cudaFree(q);
+              allocated->now -= bytes;
             }};
   }
+  // The most that was allocated at one time.
+  [[nodiscard]] std::size_t peak_bytes() const { return allocated_->most; }
 
   [[nodiscard]] std::shared_ptr<void> create_stream() const override {
     use();
@@ -114,6 +134,7 @@ class CudaDevice : public Device {
   std::string description_;
   std::size_t total_bytes_ = 0;
   int processors_ = 1;
+  std::shared_ptr<Allocated> allocated_ = std::make_shared<Allocated>();
 };
 
 std::string version_text(int v) { return detail::concat(v / 1000, ".", v % 1000 / 10); }
@@ -124,21 +145,24 @@ std::shared_ptr<const Device> open_device(int index) {
   int driver = 0, runtime = 0, count = 0;
   (void)cudaDriverGetVersion(&driver);
   (void)cudaRuntimeGetVersion(&runtime);
-  if (driver == 0) fail("device cuda: there is no NVIDIA driver on this machine (libcuda.so.1)");
+  if (driver == 0) fail_unsupported("device cuda: there is no NVIDIA driver on this machine (libcuda.so.1)");
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver) {
-    fail("device cuda: the NVIDIA driver supports CUDA ", version_text(driver), ", this build needs ",
-         version_text(runtime));
+    fail_unsupported("device cuda: the NVIDIA driver supports CUDA ", version_text(driver), ", this build needs ",
+                     version_text(runtime));
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
-    fail("device cuda: the NVIDIA driver sees no device");
+    fail_unsupported("device cuda: the NVIDIA driver sees no device");
   }
   if (status != cudaSuccess) {
-    fail("device cuda: the NVIDIA driver does not answer: ", cudaGetErrorString(status));
+    fail_unsupported("device cuda: the NVIDIA driver does not answer: ", cudaGetErrorString(status), " (",
+                     cudaGetErrorName(status), ")");
   }
   ONNXRAY_CHECK(index >= 0 && index < count, "device cuda:", index, ": there ", count == 1 ? "is " : "are ", count,
                 count == 1 ? " device" : " devices", ", numbered from 0");
   return std::make_shared<CudaDevice>(index);
 }
+
+std::size_t peak_bytes(const Device& device) { return dynamic_cast<const CudaDevice&>(device).peak_bytes(); }
 
 }  // namespace onnxray::cuda

@@ -23,3 +23,7 @@ ONNXRAY_EXPORT const onnxray::Backend* onnxray_device_backend(int index, const o
   }
   return slot.get();
 }
+
+ONNXRAY_EXPORT std::size_t onnxray_device_peak_bytes(const onnxray::Backend* backend) {
+  return backend->device == nullptr ? 0 : onnxray::cuda::peak_bytes(*backend->device);
+}
