@@ -239,12 +239,12 @@ def pairs(net):
             "single",  # Captum adds n! terms in float32
             options={"baselines": given, "feature_mask": dict(zip(names, masks))},
         )  # fmt: skip
-        add(
-            "shapley-values", lambda: definitions.shapley_values(net, base, masks),
-            options={"baselines": given, "feature_mask": dict(zip(names, masks))}, tag="definition",
-        )  # fmt: skip
     else:
         leave("shapley-values", f"{features}! permutations in Captum")
+    add(
+        "shapley-values", lambda: definitions.shapley_values(net, base, masks),
+        options={"baselines": given, "feature_mask": dict(zip(names, masks))}, tag="definition",
+    )  # fmt: skip
 
     # stochastic
     n = 60
