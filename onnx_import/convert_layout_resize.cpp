@@ -73,8 +73,8 @@ double kernel(const Settings& s, double d) {
   return d < 2 ? a * (((d - 5) * d + 8) * d - 4) : 0;
 }
 
-// Sources and weights of one output position, unnormalised sources outside included.
-void add_row(const Settings& s, const Axis& a, std::int64_t o, Table& t) {
+// Sources and weights of one output position, unnormalised sources outside included; `w` is room to work in.
+void add_row(const Settings& s, const Axis& a, std::int64_t o, Table& t, std::vector<double>& w) {
   const double x = std::clamp(coordinate(s, a, o), -1e15, 1e15);
   const auto finish = [&](bool outside) {
     t.offsets.push_back(static_cast<std::int64_t>(t.index.size()));
@@ -95,7 +95,7 @@ void add_row(const Settings& s, const Axis& a, std::int64_t o, Table& t) {
   ONNXRAY_CHECK(radius * static_cast<double>(a.out) <= 0x1p28, "scale ", a.scale, " to an extent of ", a.out,
                 " reads too many elements");
   const auto first = static_cast<std::int64_t>(std::floor(-radius)) + 1;
-  std::vector<double> w;
+  w.clear();
   double sum = 0;
   for (std::int64_t i = first; i <= 1 - first; ++i) {
     const std::int64_t source = static_cast<std::int64_t>(low) + i;
@@ -144,6 +144,9 @@ ValueId apply(Builder& b, ValueId x, std::int64_t axis, const Table& t, const Se
                {"weight", Tensor::from<double>({static_cast<std::int64_t>(t.weight.size())}, t.weight)}});
 }
 
+// Far beyond any picture or recording; a table of more sources and weights costs seconds before anything runs.
+constexpr std::int64_t kLongestResized = std::int64_t{1} << 22;
+
 ValueId resize(Builder& b, ValueId x, const std::vector<Axis>& axes, const Settings& s) {
   const DType dtype = b.dtype(x);
   const bool arithmetic = s.mode != "nearest";
@@ -159,11 +162,14 @@ ValueId resize(Builder& b, ValueId x, const std::vector<Axis>& axes, const Setti
     ONNXRAY_CHECK(a.out == 0 || a.in > 0, "cannot resize an empty axis ", i, " to ", a.out);
     if (a.in == a.out && a.scale == 1 && a.roi_start == 0 && a.roi_end == 1) continue;
     check_table(a.in);
-    check_table(a.out);
+    ONNXRAY_CHECK(a.out <= kLongestResized, "cannot resize axis ", i, " to ", a.out, ", the longest is ",
+                  kLongestResized);
     Table t;
-    for (std::int64_t o = 0; o < a.out; ++o) add_row(s, a, o, t);
+    std::vector<double> w;
+    for (std::int64_t o = 0; o < a.out; ++o) add_row(s, a, o, t, w);
     if (is_identity(t, a.in)) continue;
-    jobs.push_back({static_cast<std::int64_t>(i), static_cast<double>(a.out) / static_cast<double>(a.in + 1), t});
+    jobs.push_back(
+        {static_cast<std::int64_t>(i), static_cast<double>(a.out) / static_cast<double>(a.in + 1), std::move(t)});
   }
   // What shrinks goes first; among equals the last axis, whose short rows are then read while the array is small.
   std::reverse(jobs.begin(), jobs.end());

@@ -21,7 +21,7 @@ mkdir -p "$dir/seeds" "$dir/corpus" "$dir/findings"
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 log=$dir/fuzz.log
 say "fuzzing for $seconds s"
-if ! "$dir/tests/fuzz/import_fuzz" -seed="$seed" -max_total_time="$seconds" -max_len=20000 -timeout=25 -rss_limit_mb=3000 \
+if ! "$dir/tests/fuzz/import_fuzz" -seed="$seed" -max_total_time="$seconds" -max_len=20000 -timeout=60 -rss_limit_mb=3000 \
   -print_final_stats=1 -artifact_prefix="$dir/findings/" "$dir/corpus" "$dir/seeds" >"$log" 2>&1; then
   tail -n 60 "$log" >&2
   die "a finding, see $dir/findings"

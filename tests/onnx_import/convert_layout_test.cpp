@@ -234,6 +234,7 @@ TEST(Resize, Refuses) {
   expect_error([&] { scaled(std::numeric_limits<float>::quiet_NaN()); }, "scale");
   expect_error([&] { scaled(1e30F); }, "scale");
   expect_error([] { (void)run(13, "Resize", {counting({3}), Tensor(), Tensor(), ints({kMax})}); }, "too long");
+  expect_error([] { (void)run(13, "Resize", {counting({3}), Tensor(), Tensor(), ints({5'000'000})}); }, "the longest");
   expect_error([] { (void)run(13, "Resize", {counting({3}), Tensor(), Tensor(), ints({-1})}); }, "negative");
   expect_error([] { (void)run(13, "Resize", {counting({0}), Tensor(), Tensor(), ints({2})}); }, "empty axis");
   expect_error([] { (void)run(13, "Resize", {counting({3})}); }, "neither scales nor sizes");
