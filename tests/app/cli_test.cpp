@@ -1,16 +1,15 @@
 // The onnxray command as people and scripts use it: the built program in a temporary folder.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "app/io/image.h"
 #include "app/io/npy.h"
+#include "tests/app/run_command.h"
 #include "tests/onnx_import/model_builder.h"
 
 namespace onnxray {
@@ -20,18 +19,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using testing::attr;
 using testing::ModelBuilder;
-
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
+using testing::Result;
+using testing::text_of;
 
 void write(const fs::path& file, const std::string& bytes) {
   fs::create_directories(file.parent_path());
@@ -62,14 +51,7 @@ class Cli : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   Result run(const std::string& arguments) const {
-    const std::string command = "cd '" + folder_.string() + "' && OMP_WAIT_POLICY=passive '" ONNXRAY_COMMAND "' " +
-                                arguments + " >.stdout 2>.stderr";
-    Result r;
-    const int status = std::system(command.c_str());
-    r.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    r.out = text_of(folder_ / ".stdout");
-    r.err = text_of(folder_ / ".stderr");
-    return r;
+    return testing::run_command(folder_, "OMP_WAIT_POLICY=passive '" ONNXRAY_COMMAND "' " + arguments);
   }
 
   Json json_of(const std::string& arguments) const {

@@ -1,15 +1,14 @@
 // `--device cuda` on a machine that lacks something: the command starts, says what is missing in one line, exits with 3
 // and writes nothing. What this machine has is put out of the way, or in its place, by the environment of each run.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "app/io/npy.h"
+#include "tests/app/run_command.h"
 #include "tests/onnx_import/model_builder.h"
 
 namespace onnxray::testing {
@@ -17,18 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 class MissingDevice : public ::testing::Test {
  protected:
@@ -46,10 +33,7 @@ class MissingDevice : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   Result run(const std::string& environment, const std::string& command, const std::string& arguments) const {
-    const std::string line = "cd '" + folder_.string() + "' && env -u ONNXRAY_DEVICE " + environment + " '" + command +
-                             "' " + arguments + " >.stdout 2>.stderr </dev/null";
-    const int status = std::system(line.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(folder_ / ".stdout"), text_of(folder_ / ".stderr")};
+    return run_command(folder_, "env -u ONNXRAY_DEVICE " + environment + " '" + command + "' " + arguments);
   }
 
   void expect_missing(const std::string& environment, const std::string& command, const std::string& says) const {
