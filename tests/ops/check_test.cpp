@@ -250,6 +250,16 @@ TEST(ConformanceCheck, NoticesFalseInPlaceClaims) {
   EXPECT_MENTIONS(check_rows(q.subject()), "rows of input 0");
 }
 
+TEST(ConformanceCheck, SameBitsButTheNaNs) {
+  const auto of = [](double a, double b) {
+    return Tensor::from<float>({2}, {static_cast<float>(a), static_cast<float>(b)});
+  };
+  EXPECT_EQ(difference(of(1, std::nan("7")), of(1, -std::nan("")), 0), "");
+  EXPECT_NE(difference(of(0, 1), of(-0.0, 1), 0).find("not the same bits at 0"), std::string::npos);
+  EXPECT_NE(difference(of(1, 0), of(1, 0x1p-149), 0).find("not the same bits at 1"), std::string::npos);
+  EXPECT_NE(difference(of(1, 2), of(1, std::nan("")), 0).find("not the same bits"), std::string::npos);
+}
+
 TEST(ConformanceCheck, NoticesUselessRowRules) {
   Square q;
   q.op.rows = [](RowsCtx& c) {
