@@ -1,17 +1,19 @@
 // Times our convolution kernels layer by layer, without the engine around them: a program for bench/gpu.py, which times
 // cuDNN on the same layers. Compiled for the simulator as well, where the times mean nothing and the checks the same.
 //
-//   onnxray_conv_bench [--milliseconds 10] [--check] <layers
+//   onnxray_conv_bench [--milliseconds 10] [--check|--sweep] <layers
 //
 // Reads a layer a line: NAME forward|backward exact|fast|bf16 N C K H W R S STRIDE PADDING GROUPS PLAIN|BIAS_RELU
 // (x is [N, H, W, C], y has K channels). Writes a JSON object a line: seconds of one call, the median of five replays
 // of a recorded series of calls, and the kernel that was chosen. --check: instead of times, the first image against the
 // plain float64 kernel; the exit status is 1 where a layer exceeds the bound that rounding allows.
+// --sweep: also the seconds of every tile and number of splits, from which plan_conv's constants come.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <iostream>
 #include <sstream>
 #include <vector>
@@ -112,7 +114,7 @@ class Bench {
   Bench() : device_(open()), stream_(device_->create_stream()) {}
 
   // Prints one line; false where --check fails.
-  bool run(const Layer& l, bool check, double milliseconds) {
+  bool run(const Layer& l, bool check, bool sweep, double milliseconds) {
     const ConvPlan plan = plan_conv(l.shape, l.precision, device_->processors());
     const std::size_t weights =
         product({l.filters, l.shape.x_channels, l.shape.axis[1].kernel, l.shape.axis[2].kernel});
@@ -121,12 +123,7 @@ class Bench {
     fill(raw_, weights);
     fill(bias_, out_channels);
     out_.reserve(4 * plan.out_elements);
-    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
-    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
-    if (plan.weight_bytes > 0) pack_conv_weights(plan, raw_.as(), packed_.as(), stream_.get());
-    const float* w = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
-    const Epilogue<float> epilogue{l.bias_relu ? bias_.as() : nullptr, nullptr, nullptr, l.bias_relu};
-    const auto once = [&] { run_conv(plan, in_.as(), w, out_.as(), epilogue, workspace_.as(), stream_.get()); };
+    const auto once = prepared(l, plan);
     once();
     device_->synchronise(stream_.get());
     std::printf("{\"name\": \"%s\", \"kernel\": \"%s\", \"tile\": \"%s\", \"splits\": %d, ", l.name.c_str(),
@@ -141,7 +138,9 @@ class Bench {
       const double products = 2.0 * static_cast<double>(l.shape.batch) * l.shape.axis[1].y * l.shape.axis[2].y *
                               static_cast<double>(weights);
       const double seconds = seconds_of(once, milliseconds);
-      std::printf("\"seconds\": %.4g, \"tflops\": %.4g}\n", seconds, products / seconds * 1e-12);
+      std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, products / seconds * 1e-12);
+      if (sweep && plan.kernel == ConvKernel::kTensorCore) print_sweep(l, milliseconds);
+      std::printf("}\n");
     }
     std::fflush(stdout);
     return fine;
@@ -158,6 +157,31 @@ class Bench {
   }
   static const char* tile_name(ConvTile t) {
     return t == ConvTile::kWide ? "wide" : t == ConvTile::kMedium ? "medium" : "narrow";
+  }
+
+  // Packs the weights for a plan; returns a call of it.
+  std::function<void()> prepared(const Layer& l, const ConvPlan& plan) {
+    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
+    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
+    if (plan.weight_bytes > 0) pack_conv_weights(plan, raw_.as(), packed_.as(), stream_.get());
+    const float* w = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
+    const Epilogue<float> epilogue{l.bias_relu ? bias_.as() : nullptr, nullptr, nullptr, l.bias_relu};
+    return
+        [this, plan, w, epilogue] { run_conv(plan, in_.as(), w, out_.as(), epilogue, workspace_.as(), stream_.get()); };
+  }
+
+  void print_sweep(const Layer& l, double milliseconds) {
+    std::printf(", \"tried\": {");
+    const char* comma = "";
+    for (const ConvTile tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+      for (const int splits : {1, 2, 4, 8}) {
+        const ConvPlan plan = plan_conv_with(l.shape, l.precision, tile, splits);
+        if (plan.tile != tile) continue;
+        std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepared(l, plan), milliseconds));
+        comma = ", ";
+      }
+    }
+    std::printf("}");
   }
 
   void fill(Buffer& buffer, std::size_t elements) {
@@ -246,17 +270,18 @@ class Bench {
 };
 
 int run(int argc, char** argv) {
-  bool check = false;
+  bool check = false, sweep = false;
   double milliseconds = 10;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--check") == 0) check = true;
+    else if (std::strcmp(argv[i], "--sweep") == 0) sweep = true;
     else if (std::strcmp(argv[i], "--milliseconds") == 0 && i + 1 < argc) milliseconds = std::atof(argv[++i]);
-    else fail("usage: onnxray_conv_bench [--milliseconds 10] [--check] <layers");
+    else fail("usage: onnxray_conv_bench [--milliseconds 10] [--check|--sweep] <layers");
   }
   Bench bench;
   bool fine = true;
   for (std::string line; std::getline(std::cin, line);) {
-    if (!line.empty() && !bench.run(read_layer(line), check, milliseconds)) fine = false;
+    if (!line.empty() && !bench.run(read_layer(line), check, sweep, milliseconds)) fine = false;
   }
   return fine ? 0 : 1;
 }

@@ -174,7 +174,7 @@ class Bench:
         if steps == 0 and self.device == "cuda":
             compiled["torch.compile reduce-overhead"] = {"mode": "reduce-overhead"}
         for label, options in compiled.items():
-            if self.args.smoke and not self.args.compile:
+            if self.args.no_compile or (self.args.smoke and not self.args.compile):
                 continue
             key = (name, label, compile_batch, torch.backends.cudnn.allow_tf32)
             forward = self.kept.setdefault(key, torch.compile(net, dynamic=False, **options))
@@ -298,7 +298,8 @@ class Bench:
         milliseconds = 0 if self.args.smoke else 4
         layers = self.layers(net)
         row["goal"], row["layers"] = 0.8, []
-        ours = self.our_convs(layers, mode, n, 60, "--milliseconds", str(milliseconds))
+        sweep = ["--sweep"] if self.args.sweep else []
+        ours = self.our_convs(layers, mode, n, 60, "--milliseconds", str(milliseconds), *sweep)
         try:
             with torch.no_grad():
                 for mine in ours:
@@ -358,6 +359,8 @@ def main():
     parser.add_argument("--check-convs", action="store_true", help="no benchmark: our convolutions against float64")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile in --smoke, too")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: quicker, and not the best peer")
+    parser.add_argument("--sweep", action="store_true", help="also our times with every tile and number of splits")
     args = parser.parse_args()
     if not args.smoke and not torch.cuda.is_available():
         sys.exit("gpu.py: PyTorch sees no CUDA device here; --smoke runs the same rows on the CPU")
