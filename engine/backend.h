@@ -110,6 +110,8 @@ class Backend {
   [[nodiscard]] const std::string& name() const { return name_; }
   // Whether float32 plans of this backend compute on NHWC data (passes/channels_last.cpp).
   bool wants_channels_last = false;
+  // Whether backward passes of float32 plans read ReLU masks of one bit per element (passes/pack_masks.cpp).
+  bool wants_packed_masks = false;
   ComputeMode mode = ComputeMode::kExact;
   // Where the kernels run; null: on the host.
   std::shared_ptr<const Device> device;

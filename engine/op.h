@@ -78,6 +78,7 @@ class RowsCtx {
   struct Input {
     const Dims* dims = nullptr;  // null: absent
     RowMap rows;
+    DType dtype = DType::f32;
   };
   std::int64_t count = 1;  // rows B
   std::vector<Input> inputs;

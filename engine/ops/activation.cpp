@@ -4,6 +4,7 @@
 
 #include "engine/builder.h"
 #include "engine/ops/families.h"
+#include "engine/ops/packed_mask.h"
 
 namespace onnxray {
 namespace {
@@ -20,9 +21,28 @@ void infer_number(InferCtx& c) {
   ONNXRAY_CHECK(c.dtype(0) != DType::boolean, "expected numbers, got bool");
 }
 
+void infer_relu(InferCtx& c) {
+  infer_number(c);
+  infer_mask_output(c);
+}
+
 void infer_grad(InferCtx& c) {
   infer_binary(c);
   c.expect_float(0);
+}
+
+// relu_grad(dy, y), or the mask of y.
+void infer_relu_grad(InferCtx& c) {
+  if (!c.has(1) || c.dtype(1) != DType::i32) return infer_grad(c);
+  c.expect_inputs(2, 2);
+  c.expect_float(0);
+  check_packed_mask(c, 1, c.dims(0));
+  c.output(c.dtype(0), c.dims(0));
+}
+
+void rows_elementwise_masks(RowsCtx& c) {
+  rows_elementwise(c);
+  rows_of_masks(c);
 }
 
 // f_grad(dy, x) with f's attributes; `of_y` hands over y instead.
@@ -31,6 +51,7 @@ ValueId f_grad(GradCtx& c, bool of_y) {
 }
 void grad_of_x(GradCtx& c) { c.set(0, f_grad(c, false)); }
 void grad_of_y(GradCtx& c) { c.set(0, f_grad(c, true)); }
+void grad_relu(GradCtx& c) { c.set(0, c.b.op("relu_grad", {c.dy(), c.y()})); }
 
 // The gradient of f_grad towards dy: the node itself on another cotangent.
 void grad_linear(GradCtx& c) {
@@ -154,8 +175,12 @@ void register_activation_ops(OpRegistry& r) {
   const auto add = [&](const char* name, InferFn infer, GradFn grad, ExpandFn expand = nullptr) {
     r.add({.name = name, .infer = infer, .grad = grad, .rows = rows_elementwise, .expand = expand, .traits = kTraits});
   };
-  add("relu", infer_number, grad_of_y);
-  add("relu_grad", infer_grad, grad_linear);
+  r.add({.name = "relu", .infer = infer_relu, .grad = grad_relu, .rows = rows_elementwise_masks, .traits = kTraits});
+  r.add({.name = "relu_grad",
+         .infer = infer_relu_grad,
+         .grad = grad_linear,
+         .rows = rows_elementwise_masks,
+         .traits = kTraits});
   // leaky_relu(x; alpha).
   add("leaky_relu", infer_unary_float, grad_of_x);
   add("leaky_relu_grad", infer_grad, grad_linear);

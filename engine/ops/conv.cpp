@@ -4,10 +4,12 @@
 //   conv_weight_grad dw = sum over n, out of dy x
 // Each is bilinear and its gradients are the other two, so derivatives of any order exist.
 // Epilogues, set by passes/fuse_epilogues.cpp on conv and conv_input_grad, in this order: bias (input 2), `sum_input`
-// (index of an input that is added), relu=1, `mask_input` (index of y: the result is kept where y > 0, else 0).
+// (index of an input that is added), relu=1, `mask_input` (index of y or of its mask, packed_mask.h: the result is kept
+// where y > 0, else 0). mask_output=1 gives the result's own mask.
 #include "engine/builder.h"
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
+#include "engine/ops/packed_mask.h"
 #include "engine/passes/channels_last.h"
 #include "engine/passes/window.h"
 
@@ -46,6 +48,10 @@ void check_epilogue(InferCtx& c, const Dims& out, std::int64_t channels) {
     if (!c.attrs.has(name)) continue;
     const std::int64_t i = c.attrs.integer(name, 0);
     ONNXRAY_CHECK(i >= 3 && c.has(static_cast<std::size_t>(i)), name, " ", i, " is no input");
+    if (std::string_view(name) == "mask_input" && c.dtype(static_cast<std::size_t>(i)) == DType::i32) {
+      check_packed_mask(c, static_cast<std::size_t>(i), out);
+      continue;
+    }
     c.expect_same_dtype(0, static_cast<std::size_t>(i));
     ONNXRAY_CHECK(c.dims(static_cast<std::size_t>(i)) == out, name, " has shape ",
                   to_string(c.dims(static_cast<std::size_t>(i))), ", expected ", to_string(out));
@@ -66,6 +72,7 @@ void infer_conv(InferCtx& c) {
   const Dims out = join_dims(x.batch, w[0], positions(read_window(c.attrs, kernel_of(w)), x.space), last);
   check_epilogue(c, out, w[0]);
   c.output(c.dtype(0), out);
+  infer_mask_output(c);
 }
 
 // input_spatial, checked: the window has exactly dy's positions over it.
@@ -98,6 +105,7 @@ void infer_conv_input_grad(InferCtx& c) {
   const Dims out = join_dims(dy.batch, channels, in, last);
   check_epilogue(c, out, channels);
   c.output(c.dtype(0), out);
+  infer_mask_output(c);
 }
 
 void infer_conv_weight_grad(InferCtx& c) {
@@ -134,7 +142,11 @@ ValueId before_epilogue(GradCtx& c) {
     const ValueId positive = c.b.op("greater", {v, c.b.scalar_like(v, 0)});
     return c.b.where(positive, dy, c.b.scalar_like(dy, 0));
   };
-  if (c.attrs.has("mask_input")) dy = where_positive(c.x(static_cast<std::size_t>(c.attrs.integer("mask_input", 0))));
+  if (c.attrs.has("mask_input")) {
+    const ValueId mask = c.x(static_cast<std::size_t>(c.attrs.integer("mask_input", 0)));
+    const bool packed = c.b.graph.value(mask).dtype == DType::i32;
+    dy = packed ? c.b.op("relu_grad", {dy, mask}) : where_positive(mask);
+  }
   if (c.attrs.integer("relu", 0) != 0) dy = where_positive(c.y());
   if (c.attrs.has("sum_input")) {
     const auto i = static_cast<std::size_t>(c.attrs.integer("sum_input", 0));
@@ -193,7 +205,7 @@ void rows_conv(RowsCtx& c) {
   for (std::size_t i = 3; i < c.inputs.size(); ++i) {
     if (c.inputs[i].dims != nullptr && c.inputs[i].rows != x) return;
   }
-  c.outputs[0] = x;
+  for (RowMap& o : c.outputs) o = x;
 }
 
 }  // namespace

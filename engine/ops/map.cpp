@@ -5,6 +5,7 @@
 #include "engine/builder.h"
 #include "engine/ops/elementwise_family.h"
 #include "engine/ops/map_program.h"
+#include "engine/ops/packed_mask.h"
 
 namespace onnxray {
 namespace {
@@ -99,12 +100,17 @@ void infer_map(InferCtx& c) {
   int buffers = 0;
   (void)program.buffers(&buffers);
   ONNXRAY_CHECK(buffers <= kMapMaxBuffers, "map: ", buffers, " results at once, at most ", kMapMaxBuffers);
-  std::vector<char> mask;
+  std::vector<char> mask;  // per slot
+  std::vector<std::size_t> packed;
   Dims dims;
   DType dtype = DType::boolean;
   for (std::size_t i = 0; i < c.count(); ++i) {
     ONNXRAY_CHECK(c.has(i), "map: input ", i, " is missing");
     mask.push_back(c.dtype(i) == DType::boolean);
+    if (c.dtype(i) == DType::i32) {
+      packed.push_back(i);
+      continue;
+    }
     if (mask.back() == 0) {
       c.expect_float(i);
       ONNXRAY_CHECK(dtype == DType::boolean || dtype == c.dtype(i), "map: inputs of ", name_of(dtype), " and ",
@@ -114,8 +120,12 @@ void infer_map(InferCtx& c) {
     dims = broadcast(dims, c.dims(i));
   }
   ONNXRAY_CHECK(dtype != DType::boolean, "map: no float input");
+  for (const std::size_t i : packed) check_packed_mask(c, i, dims);
   for (const MapStep& step : program.steps) {
     for (std::size_t k = 0; k < step.args.size(); ++k) {
+      ONNXRAY_CHECK(std::find(packed.begin(), packed.end(), static_cast<std::size_t>(step.args[k])) == packed.end() ||
+                        (step.op == "relu_grad" && k == 1),
+                    "map: operand ", k, " of ", step.op, " is a packed mask, which relu_grad alone reads");
       const bool wants = map_reads_mask(step.op, static_cast<int>(k));
       ONNXRAY_CHECK((mask[static_cast<std::size_t>(step.args[k])] != 0) == wants, "map: operand ", k, " of ", step.op,
                     wants ? " must be" : " is", " a mask");
@@ -124,6 +134,12 @@ void infer_map(InferCtx& c) {
   }
   ONNXRAY_CHECK(mask.back() == 0, "map: the result is a mask");
   c.output(dtype, dims);
+  infer_mask_output(c);
+}
+
+void rows_map(RowsCtx& c) {
+  rows_elementwise(c);
+  rows_of_masks(c);
 }
 
 std::vector<ValueId> expand_map(Builder& b, const Node& node, std::span<const ValueId> in) {
@@ -137,6 +153,10 @@ std::vector<ValueId> expand_map(Builder& b, const Node& node, std::span<const Va
     } else {
       slots.push_back(b.op(step.op, args, step.attrs));
     }
+  }
+  // The mask of y is that of relu(y).
+  if (gives_mask_output(node.attrs)) {
+    return {slots.back(), b.add_node(op("relu"), {slots.back()}, {{"mask_output", std::int64_t{1}}}, node.name)[1]};
   }
   return {slots.back()};
 }
@@ -223,7 +243,7 @@ std::vector<int> MapProgram::buffers(int* count) const {
 void register_map_op(OpRegistry& r) {
   r.add({.name = "map",
          .infer = infer_map,
-         .rows = rows_elementwise,
+         .rows = rows_map,
          .expand = expand_map,
          .traits = {.elementwise = true, .inplace = true}});
 }

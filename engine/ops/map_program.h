@@ -2,7 +2,8 @@
 // between. Attribute `program` is text, e.g. "mul 0 1; add 3 2; relu 4": each step names an op and its operand slots;
 // slots 0 .. inputs-1 are the node's inputs, step k writes slot inputs + k, and the last step is the result. Attribute
 // `a` of step k is the node's attribute "k.a". Comparisons give masks (1 or 0 in the node's float type) that where,
-// and, or, xor and not read; a boolean input is loaded as a mask.
+// and, or, xor and not read; a boolean input is loaded as a mask. An int32 input is a mask of one bit per element
+// (packed_mask.h), which relu_grad reads as its second operand.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,8 +1,9 @@
 // matmul(a, b[, bias]): [..., M, K] x [..., K, N] -> [..., M, N], batch axes broadcast by numpy's rule; trans_a and
-// trans_b swap the last two axes of an operand; bias [N] is added to every row. relu=1 and `sum_input` are epilogues as
-// in conv.cpp.
+// trans_b swap the last two axes of an operand; bias [N] is added to every row. relu=1, `sum_input` and mask_output are
+// epilogues as in conv.cpp.
 #include "engine/builder.h"
 #include "engine/ops/families.h"
+#include "engine/ops/packed_mask.h"
 
 namespace onnxray {
 namespace {
@@ -33,6 +34,7 @@ void infer_matmul(InferCtx& c) {
                   "sum_input is no input of the result's shape");
   }
   c.output(c.dtype(0), out);
+  infer_mask_output(c);
 }
 
 ValueId flat(Builder& b, ValueId v) {
@@ -108,6 +110,7 @@ void rows_matmul(RowsCtx& c) {
   }
   if (c.inputs.size() > 3 && c.inputs[3].dims != nullptr && c.inputs[3].rows != out) return;
   c.outputs[0] = out;
+  if (c.outputs.size() > 1) c.outputs[1] = out.axis == rank - 1 ? RowMap::mixed() : out;
 }
 
 }  // namespace

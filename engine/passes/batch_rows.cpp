@@ -57,7 +57,8 @@ Batched batch_rows(const Graph& g, std::int64_t count) {
     for (const ValueId v : node.inputs) {
       (void)mapped(v);
       const RowMap rows = v == kNoValue ? RowMap::none() : to.value(mapped(v)).rows;
-      ctx.inputs.push_back({v == kNoValue ? nullptr : &g.value(v).dims, rows});
+      if (v == kNoValue) ctx.inputs.push_back({});
+      else ctx.inputs.push_back({&g.value(v).dims, rows, g.value(v).dtype});
       any = any || !rows.is_none();
     }
     for (const ValueId v : node.outputs) ctx.output_dims.push_back(&g.value(v).dims);

@@ -63,6 +63,10 @@ struct Batched {
 // without convolutions stays as it is. Run simplify() behind it: transposes that meet cancel there.
 [[nodiscard]] Graph channels_last(const Graph& g, const Evaluator& evaluate);
 
+// ReLU outputs that backward nodes read only as masks are handed to them as one bit per element, where their innermost
+// extent is a multiple of 32. For backends whose kernels take them (Backend::wants_packed_masks).
+[[nodiscard]] Graph pack_masks(const Graph& g);
+
 // Marks float32 convolutions and matrix products with the attribute `mode` ("tf32", "bf16"; exact ones have none). What
 // depends on the inputs named in `cotangents` is the backward part. The last pass: others compare attributes.
 [[nodiscard]] Graph set_compute_mode(const Graph& g, ComputeMode mode, const std::vector<std::string>& cotangents);

@@ -26,6 +26,7 @@ Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluat
   lowered = clean(fuse_epilogues(lowered));
   if (backend.wants_channels_last) lowered = clean(simplify(channels_last(lowered, evaluate), evaluate));
   lowered = clean(fuse_elementwise(lowered));
+  if (backend.wants_packed_masks) lowered = pack_masks(lowered);
   return backend.mode == ComputeMode::kExact ? lowered : set_compute_mode(lowered, backend.mode, cotangents);
 }
 

@@ -19,6 +19,7 @@ const Backend& cpu_backend() {
     cpu::register_rows(b);
     cpu::register_random(b);
     cpu::register_patch(b);
+    cpu::register_packed_masks(b);
     return b;
   }();
   return backend;

@@ -22,6 +22,7 @@ void register_sequence(Backend& b);
 void register_rows(Backend& b);
 void register_random(Backend& b);
 void register_patch(Backend& b);
+void register_packed_masks(Backend& b);  // wraps what the others registered
 
 // Elements a parallel_for piece should have at least, so that threads pay off.
 inline constexpr std::int64_t kGrain = 1 << 14;

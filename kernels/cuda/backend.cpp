@@ -5,6 +5,7 @@ namespace onnxray::cuda {
 Backend make_backend(std::string name, std::shared_ptr<const Device> device, const Backend& host) {
   Backend b(std::move(name));
   b.wants_channels_last = true;
+  b.wants_packed_masks = true;
   b.device = std::move(device);
   b.fallback = &host;
   register_elementwise(b);

@@ -215,6 +215,14 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
     Epilogue<float> e = epilogue;
     if (e.sum != nullptr) e.sum += first * out_image;
     if (e.mask != nullptr) e.mask += first * out_image;
+    if (e.mask_bits != nullptr) e.mask_bits += first * out_image / 32;
+    if (e.out_bits != nullptr) e.out_bits += first * out_image / 32;
+    // Words of the mask may not be shared by tiles; the second kernel of a split sum does not care.
+    std::uint32_t* bits_apart = nullptr;
+    if (plan.splits == 1 && (plan.kernel == ConvKernel::kDepthwise || out_channels(s) % 32 != 0)) {
+      bits_apart = e.out_bits;
+      e.out_bits = nullptr;
+    }
     const float* from = in + first * in_image;
     float* to = out + first * out_image;
     if (plan.kernel == ConvKernel::kDepthwise) {
@@ -233,6 +241,7 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
     } else {
       launch_tensor_core(plan, a, from, weights, to, e, 0, stream);
     }
+    if (bits_apart != nullptr) launch_pack_mask(static_cast<const float*>(to), bits_apart, images * out_image, stream);
   }
 }
 

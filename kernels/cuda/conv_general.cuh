@@ -119,6 +119,11 @@ void run_conv_general(const ConvShape& s, const T* in, const T* w, T* out, const
       }
     }
   }
+  if (epilogue.out_bits != nullptr) {
+    long long elements = s.batch * s.groups * p.columns;
+    for (const ConvAxis& a : s.axis) elements *= s.backward ? a.x : a.y;
+    launch_pack_mask<T>(out, epilogue.out_bits, elements, stream);
+  }
 }
 
 template <class T>

@@ -61,18 +61,25 @@ std::shared_ptr<const void> packed_weights(const PrepareCtx& c, const ConvPlan& 
 
 struct EpilogueInputs {
   std::size_t bias = 0, sum = 0, mask = 0;  // input indices; 0: none
-  bool relu = false;
+  bool relu = false, packed = false;        // packed: the mask is one of bits
+  bool gives_mask = false;
 
   explicit EpilogueInputs(const PrepareCtx& c)
       : bias(c.has(2) ? 2 : 0),
         sum(static_cast<std::size_t>(c.attrs.integer("sum_input", 0))),
         mask(static_cast<std::size_t>(c.attrs.integer("mask_input", 0))),
-        relu(c.attrs.integer("relu", 0) != 0) {}
+        relu(c.attrs.integer("relu", 0) != 0),
+        packed(mask != 0 && c.dtype(mask) == DType::i32),
+        gives_mask(gives_mask_output(c.attrs)) {}
 
   template <class T>
   [[nodiscard]] Epilogue<T> at(const RunArgs& a) const {
     const auto input = [&](std::size_t i) { return i == 0 ? nullptr : static_cast<const T*>(a.in[i]); };
-    return {input(bias), input(sum), input(mask), relu};
+    Epilogue<T> e{input(bias), input(sum), nullptr, relu};
+    if (packed) e.mask_bits = static_cast<const std::uint32_t*>(a.in[mask]);
+    else e.mask = input(mask);
+    if (gives_mask) e.out_bits = static_cast<std::uint32_t*>(a.out[1]);
+    return e;
   }
 };
 
@@ -83,11 +90,14 @@ Step convolution(const PrepareCtx& c, bool backward) {
                               std::span(w).subspan(2), backward);
   if (!shape) return {};
   const EpilogueInputs epilogue(c);
+  // The result itself, where only its mask is read.
+  const std::size_t unread = unread_result_bytes(c);
   if (c.dtype(0) == DType::f64) {
     return {[s = *shape, epilogue](const RunArgs& a) {
-      run_conv_general<double>(s, static_cast<const double*>(a.in[0]), static_cast<const double*>(a.in[1]),
-                               static_cast<double*>(a.out[0]), epilogue.at<double>(a), a.stream);
-    }};
+              run_conv_general<double>(s, static_cast<const double*>(a.in[0]), static_cast<const double*>(a.in[1]),
+                                       result_at<double>(a, 0), epilogue.at<double>(a), a.stream);
+            },
+            unread};
   }
   if (c.dtype(0) != DType::f32) return {};
   const ConvPlan plan = plan_conv(*shape, precision_of(c), c.device()->processors());
@@ -100,16 +110,17 @@ Step convolution(const PrepareCtx& c, bool backward) {
   } else {
     pack_bytes = (plan.weight_bytes + 255) / 256 * 256;
   }
-  step.scratch_bytes = pack_bytes + plan.workspace_bytes;
-  step.run = [plan, packed, pack_bytes, epilogue](const RunArgs& a) {
+  const std::size_t workspace_bytes = (plan.workspace_bytes + 255) / 256 * 256;
+  step.scratch_bytes = pack_bytes + workspace_bytes + unread;
+  step.run = [plan, packed, pack_bytes, workspace_bytes, epilogue](const RunArgs& a) {
     const auto* weights = static_cast<const float*>(packed ? packed.get() : a.in[1]);
     if (pack_bytes > 0) {
       auto* here = reinterpret_cast<float*>(a.scratch);
       pack_conv_weights(plan, weights, here, a.stream);
       weights = here;
     }
-    run_conv(plan, static_cast<const float*>(a.in[0]), weights, static_cast<float*>(a.out[0]), epilogue.at<float>(a),
-             reinterpret_cast<float*>(a.scratch + pack_bytes), a.stream);
+    run_conv(plan, static_cast<const float*>(a.in[0]), weights, result_at<float>(a, pack_bytes + workspace_bytes),
+             epilogue.at<float>(a), reinterpret_cast<float*>(a.scratch + pack_bytes), a.stream);
   };
   return step;
 }

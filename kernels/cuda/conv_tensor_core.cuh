@@ -167,20 +167,11 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
   float acc[T::kMi][T::kNi][4] = {};
   multiply_slices<kPrecision, T, true, true>(ring, end - begin, a, b, acc);
 
-  const bool pairs = p.out_channels % 2 == 0;
-  float* const to = out + split * out_elements;
-  store_tile<T>(acc, [&](int row, int column, float v0, float v1) {
-    const int at_row = results[row], channel = first_column + column;
-    if (at_row < 0 || channel >= p.out_channels) return;
-    const int own = group * p.out_channels + channel;
-    const long long at = static_cast<long long>(at_row) + own;
-    if (pairs) {
-      finish_pair(v0, v1, epilogue, own, at, to);
-    } else {
-      to[at] = finish(v0, epilogue, own, at);
-      if (channel + 1 < p.out_channels) to[at + 1] = finish(v1, epilogue, own + 1, at + 1);
-    }
-  });
+  const int channel = group * p.out_channels + first_column;
+  finish_tile<T>(
+      acc, epilogue, channel, p.out_channels - first_column, p.out_channels % 2 == 0,
+      [&](int row) { return results[row] < 0 ? -1ll : static_cast<long long>(results[row]) + channel; },
+      out + split * out_elements);
 }
 
 // Adds the splits in order.
@@ -190,7 +181,9 @@ add_splits(const float* partial, float* out, Epilogue<float> epilogue, int split
   for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += step) {
     float v = partial[i];
     for (int s = 1; s < splits; ++s) v += partial[s * elements + i];
-    out[i] = finish(v, epilogue, i % channels, i);
+    const float r[1] = {finish(v, epilogue, i % channels, i)};
+    out[i] = r[0];
+    if (epilogue.out_bits != nullptr) store_mask<1>(epilogue.out_bits, i, elements, r);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/backend.h"
+#include "engine/ops/packed_mask.h"
 #include "kernels/cuda/epilogue.h"
 
 namespace onnxray::cuda {
@@ -29,5 +30,15 @@ void register_matmul(Backend& b);       // matmul_step.cpp
 // How a convolution or matrix product multiplies: the node's attribute `mode` ("tf32", "bf16"; absent: exact), which
 // passes/compute_mode.cpp sets.
 [[nodiscard]] Precision precision_of(const PrepareCtx& c);
+
+// Where nobody reads a node's result but its mask, the result goes to scratch memory: bytes of it, and the place.
+[[nodiscard]] inline std::size_t unread_result_bytes(const PrepareCtx& c) {
+  if (!gives_mask_output(c.attrs) || c.output_read(0)) return 0;
+  return static_cast<std::size_t>(count_of(c.out_dims())) * size_of(c.out_dtype());
+}
+template <class T>
+[[nodiscard]] T* result_at(const RunArgs& a, std::size_t scratch_offset) {
+  return a.out[0] != nullptr ? static_cast<T*>(a.out[0]) : reinterpret_cast<T*>(a.scratch + scratch_offset);
+}
 
 }  // namespace onnxray::cuda

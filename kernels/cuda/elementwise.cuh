@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/cuda/broadcast.cuh"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/mask_bits.cuh"
 #include "kernels/functors.h"
 #include "kernels/integer_functors.h"
 
@@ -107,13 +108,69 @@ struct AddBinary {
   }
 };
 
+// y = relu(x) and its mask; y may be x, or null.
+template <class T>
+ONNXRAY_KERNEL(void)
+relu_mask_kernel(std::int64_t n, bool aligned, const T* x, T* y, std::uint32_t* bits) {
+  constexpr int W = kWidth<T>;
+  // All threads of a warp go on together.
+  for (std::int64_t i = first_item() * W; i - threadIdx.x % 32 * W < n; i += item_step() * W) {
+    T a[W], r[W];
+    load_flat<W>(x, i, n, 1, aligned, a);
+    for (int k = 0; k < W; ++k) r[k] = fn::Relu::f(a[k], fn::Params<T>{});
+    if (y != nullptr) store_flat<W>(y, i, n, aligned, r);
+    store_mask<W>(bits, i, n, r);
+  }
+}
+
+inline Step relu(const PrepareCtx& c) {
+  if (!gives_mask_output(c.attrs) || !c.output_read(1)) return unary_number<fn::Relu, integer::Relu>(c);
+  const std::int64_t n = count_of(c.out_dims());
+  if (n == 0) return no_work();
+  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+    return {[n](const RunArgs& a) {
+      launch(relu_mask_kernel<T>, grid_of(ceil_div(n, kWidth<T>)), Dim3{kThreads}, 0, a.stream, n,
+             aligned16({a.in[0], a.out[0]}), static_cast<const T*>(a.in[0]), static_cast<T*>(a.out[0]),
+             static_cast<std::uint32_t*>(a.out[1]));
+    }};
+  });
+}
+
+// dy where the mask's bit is set, else 0; y may be dy.
+template <class T>
+ONNXRAY_KERNEL(void)
+relu_grad_mask_kernel(std::int64_t n, bool aligned, const T* dy, const std::uint32_t* bits, T* y) {
+  constexpr int W = kWidth<T>;
+  for (std::int64_t i = first_item() * W; i < n; i += item_step() * W) {
+    T a[W], r[W];
+    load_flat<W>(dy, i, n, 1, aligned, a);
+    const std::uint32_t word = bits[i / 32] >> i % 32;
+    for (int k = 0; k < W; ++k) r[k] = (word >> k & 1) != 0 ? a[k] : T(0);
+    store_flat<W>(y, i, n, aligned, r);
+  }
+}
+
+inline Step relu_grad(const PrepareCtx& c) {
+  if (c.dtype(1) != DType::i32) return binary_float<fn::ReluGrad>(c);
+  const std::int64_t n = count_of(c.out_dims());
+  if (n == 0) return no_work();
+  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+    return {[n](const RunArgs& a) {
+      launch(relu_grad_mask_kernel<T>, grid_of(ceil_div(n, kWidth<T>)), Dim3{kThreads}, 0, a.stream, n,
+             aligned16({a.in[0], a.out[0]}), static_cast<const T*>(a.in[0]), static_cast<const std::uint32_t*>(a.in[1]),
+             static_cast<T*>(a.out[0]));
+    }};
+  });
+}
+
 void register_elementwise(Backend& b) {
   fn::visit_unary(AddUnary{b});
   fn::visit_binary(AddBinary{b});
   b.add("neg", unary_number<fn::Neg, integer::Neg>);
   b.add("abs", unary_number<fn::Abs, integer::Abs>);
   b.add("sign", unary_number<fn::Sign, integer::Sign>);
-  b.add("relu", unary_number<fn::Relu, integer::Relu>);
+  b.add("relu", relu);
+  b.add("relu_grad", relu_grad);
   b.add("add", binary_number<fn::Add, integer::Add>);
   b.add("sub", binary_number<fn::Sub, integer::Sub>);
   b.add("mul", binary_number<fn::Mul, integer::Mul>);

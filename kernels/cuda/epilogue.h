@@ -1,5 +1,6 @@
 // What matrix products and convolutions on the GPU have in common for their callers.
 #pragma once
+#include <cstdint>
 
 namespace onnxray::cuda {
 
@@ -14,13 +15,17 @@ enum class Precision {
 };
 
 // Applied to a finished sum, in this order: + bias[channel], + sum, ReLU, kept where mask > 0 and zero elsewhere. `sum`
-// and `mask` have the shape and layout of the result; `sum` may be the result's own memory.
+// and `mask` have the shape and layout of the result; `sum` may be the result's own memory. Masks of bits
+// (engine/ops/packed_mask.h) lie along the result's flat index: `mask_bits` takes the place of `mask`, and `out_bits` is
+// written: where the result is > 0. Both need an innermost extent that is a multiple of 32.
 template <class T>
 struct Epilogue {
   const T* bias = nullptr;
   const T* sum = nullptr;
   const T* mask = nullptr;
   bool relu = false;
+  const std::uint32_t* mask_bits = nullptr;
+  std::uint32_t* out_bits = nullptr;
 };
 
 }  // namespace onnxray::cuda

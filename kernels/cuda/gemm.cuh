@@ -1,6 +1,7 @@
 // Batched matrix products: the tile of tile.cuh with both operands from memory, in any of the four transpositions.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/general.cuh"
@@ -42,18 +43,13 @@ gemm_tensor_core(GemmArgs p, const float* a, const float* b, float* y, Epilogue<
                                                                  p.k);
   float acc[T::kMi][T::kNi][4] = {};
   multiply_slices<kPrecision, T, !kTransA, kTransB>(ring, (p.k + kSlice - 1) / kSlice, a_loader, b_loader, acc);
-  const bool pairs = p.n % 2 == 0;
-  store_tile<T>(acc, [&](int row, int column, float v0, float v1) {
-    const int r = first_row + row, c = first_column + column;
-    if (r >= p.m || c >= p.n) return;
-    const long long at = ((p.first_batch + blockIdx.z) * p.m + r) * p.n + c;
-    if (pairs) {
-      finish_pair(v0, v1, epilogue, c, at, y);
-    } else {
-      y[at] = finish(v0, epilogue, c, at);
-      if (c + 1 < p.n) y[at + 1] = finish(v1, epilogue, c + 1, at + 1);
-    }
-  });
+  finish_tile<T>(
+      acc, epilogue, first_column, p.n - first_column, p.n % 2 == 0,
+      [&](int row) {
+        const int r = first_row + row;
+        return r < p.m ? ((p.first_batch + blockIdx.z) * p.m + r) * p.n + first_column : -1ll;
+      },
+      y);
 }
 
 template <class T>
@@ -165,6 +161,11 @@ void run_gemm_general(const GemmShape& shape, const T* a, const T* b, T* y, cons
   p.y = y;
   p.epilogue = epilogue;
   run_general<T>(p, stream);
+  if constexpr (std::is_floating_point_v<T>) {
+    if (epilogue.out_bits != nullptr) {
+      launch_pack_mask<T>(y, epilogue.out_bits, p.batches * p.rows * p.columns, stream);
+    }
+  }
 }
 
 template void run_gemm_general(const GemmShape&, const float*, const float*, float*, const Epilogue<float>&, Stream);

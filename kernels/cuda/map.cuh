@@ -5,6 +5,7 @@
 #include "engine/ops/map_program.h"
 #include "kernels/cuda/broadcast.cuh"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/mask_bits.cuh"
 #include "kernels/functors.h"
 
 namespace onnxray::cuda {
@@ -12,7 +13,7 @@ namespace onnxray::cuda {
 inline constexpr int kMapWidth = kWidth<float>;
 inline constexpr unsigned kMapThreads = 128;
 
-enum class Reads : std::uint8_t { kFlat, kScalar, kGeneral };
+enum class Reads : std::uint8_t { kFlat, kScalar, kGeneral, kBits };
 
 struct MapOp {
   std::uint8_t arity = 1, functor = 0;  // the functor's place in visit_unary, visit_binary or visit_ternary
@@ -76,6 +77,11 @@ struct MapTernary {
 
 ONNXRAY_DEVICE void load_input(const MapTable& t, const MapPointers& p, int input, std::int64_t i,
                                float (&v)[kMapWidth]) {
+  if (t.reads[input] == Reads::kBits) {
+    const std::uint32_t word = i < t.count ? static_cast<const std::uint32_t*>(p.in[input])[i / 32] >> i % 32 : 0;
+    for (int k = 0; k < kMapWidth; ++k) v[k] = (word >> k & 1) != 0 ? 1.0f : 0.0f;
+    return;
+  }
   const int step = t.reads[input] == Reads::kScalar ? 0 : 1;
   if (t.reads[input] != Reads::kGeneral && !t.is_mask[input]) {
     load_flat<kMapWidth>(static_cast<const float*>(p.in[input]), i, t.count, step, t.aligned, v);
@@ -104,10 +110,12 @@ ONNXRAY_DEVICE void load_operand(const MapTable& t, const MapPointers& p, int sl
   }
 }
 
-// y may be any input of its shape.
-ONNXRAY_KERNEL(void) map_kernel(MapTable t, MapPointers p, float* y) {
+// y may be any input of its shape, or null; bits: its mask, or null.
+ONNXRAY_KERNEL(void) map_kernel(MapTable t, MapPointers p, float* y, std::uint32_t* bits) {
   ONNXRAY_SHARED(Held, held);
-  for (std::int64_t i = first_item() * kMapWidth; i < t.count; i += item_step() * kMapWidth) {
+  // All threads of a warp go on together.
+  for (std::int64_t i = first_item() * kMapWidth; i - threadIdx.x % 32 * kMapWidth < t.count;
+       i += item_step() * kMapWidth) {
     for (int s = 0; s < t.steps; ++s) {
       const MapOp& op = t.ops[s];
       float a0[kMapWidth] = {}, a1[kMapWidth] = {}, a2[kMapWidth] = {}, r[kMapWidth] = {};
@@ -118,7 +126,8 @@ ONNXRAY_KERNEL(void) map_kernel(MapTable t, MapPointers p, float* y) {
       else if (op.arity == 2) fn::visit_binary(MapBinary{op.functor, a0, a1, op.params, r});
       else fn::visit_ternary(MapTernary{op.functor, a0, a1, a2, r});
       if (op.buffer < 0) {
-        store_flat<kMapWidth>(y, i, t.count, t.aligned, r);
+        if (y != nullptr) store_flat<kMapWidth>(y, i, t.count, t.aligned, r);
+        if (bits != nullptr) store_mask<kMapWidth>(bits, i, t.count, r);
       } else {
         Held h;
         for (int e = 0; e < kMapWidth; ++e) h.v[e] = r[e];
@@ -161,6 +170,10 @@ inline Step map(const PrepareCtx& c) {
   if (t.count == 0) return no_work();
   if (t.count >= kMaxElements) return {};
   for (std::size_t i = 0; i < c.node.inputs.size(); ++i) {
+    if (c.dtype(i) == DType::i32) {
+      t.reads[i] = Reads::kBits;
+      continue;
+    }
     const Dims strides = broadcast_strides(c.dims(i), c.out_dims());
     const MergedAxes own = merged(c.out_dims(), {strides});
     t.is_mask[i] = c.dtype(i) == DType::boolean;
@@ -194,7 +207,7 @@ inline Step map(const PrepareCtx& c) {
     op.params = find.params;
   }
   const std::size_t shared = static_cast<std::size_t>(std::max(1, count)) * kMapThreads * sizeof(Held);
-  return {[t, shared](const RunArgs& a) {
+  return {[t, shared, gives_mask = gives_mask_output(c.attrs)](const RunArgs& a) {
     MapTable table = t;
     MapPointers p{};
     table.aligned = aligned16({a.out[0]});
@@ -203,7 +216,7 @@ inline Step map(const PrepareCtx& c) {
       if (t.reads[i] == Reads::kFlat && !t.is_mask[i]) table.aligned = table.aligned && aligned16({a.in[i]});
     }
     launch(map_kernel, grid_of(ceil_div(t.count, kMapWidth), kMapThreads), Dim3{kMapThreads}, shared, a.stream, table,
-           p, static_cast<float*>(a.out[0]));
+           p, static_cast<float*>(a.out[0]), gives_mask ? static_cast<std::uint32_t*>(a.out[1]) : nullptr);
   }};
 }
 

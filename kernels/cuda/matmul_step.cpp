@@ -46,28 +46,38 @@ std::optional<GemmShape> shape_of(const PrepareCtx& c) {
   return s;
 }
 
-template <class T>
-Epilogue<T> epilogue_at(const RunArgs& a, bool bias, bool sum, bool relu) {
-  return {bias ? static_cast<const T*>(a.in[2]) : nullptr, sum ? static_cast<const T*>(a.in[3]) : nullptr, nullptr,
-          relu};
-}
+struct EpilogueInputs {
+  bool bias, sum, relu, gives_mask;
+
+  template <class T>
+  [[nodiscard]] Epilogue<T> at(const RunArgs& a) const {
+    Epilogue<T> e{bias ? static_cast<const T*>(a.in[2]) : nullptr, sum ? static_cast<const T*>(a.in[3]) : nullptr,
+                  nullptr, relu};
+    if (gives_mask) e.out_bits = static_cast<std::uint32_t*>(a.out[1]);
+    return e;
+  }
+};
 
 Step matmul(const PrepareCtx& c) {
   if (count_of(c.out_dims()) == 0) return {[](const RunArgs&) {}};
   const auto shape = shape_of(c);
   if (!shape) return {};
-  const bool bias = c.has(2), sum = c.attrs.has("sum_input"), relu = c.attrs.integer("relu", 0) != 0;
+  const EpilogueInputs epilogue{c.has(2), c.attrs.has("sum_input"), c.attrs.integer("relu", 0) != 0,
+                                gives_mask_output(c.attrs)};
+  const std::size_t unread = unread_result_bytes(c);
   if (c.dtype(0) == DType::f32) {
     return {[=, s = *shape, precision = precision_of(c), processors = c.device()->processors()](const RunArgs& a) {
-      run_gemm(s, precision, static_cast<const float*>(a.in[0]), static_cast<const float*>(a.in[1]),
-               static_cast<float*>(a.out[0]), epilogue_at<float>(a, bias, sum, relu), processors, a.stream);
-    }};
+              run_gemm(s, precision, static_cast<const float*>(a.in[0]), static_cast<const float*>(a.in[1]),
+                       result_at<float>(a, 0), epilogue.at<float>(a), processors, a.stream);
+            },
+            unread};
   }
   const auto general = [&]<class T>() -> Step {
     return {[=, s = *shape](const RunArgs& a) {
-      run_gemm_general<T>(s, static_cast<const T*>(a.in[0]), static_cast<const T*>(a.in[1]), static_cast<T*>(a.out[0]),
-                          epilogue_at<T>(a, bias, sum, relu), a.stream);
-    }};
+              run_gemm_general<T>(s, static_cast<const T*>(a.in[0]), static_cast<const T*>(a.in[1]), result_at<T>(a, 0),
+                                  epilogue.at<T>(a), a.stream);
+            },
+            unread};
   };
   switch (c.dtype(0)) {
     case DType::f64: return general.template operator()<double>();

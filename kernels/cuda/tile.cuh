@@ -3,7 +3,7 @@
 // tiles of them on the tensor cores. One body for 3xTF32, TF32 and bfloat16: operands stay float32 in shared memory and
 // are rounded when they enter registers.
 #pragma once
-#include "kernels/cuda/portable.cuh"
+#include "kernels/cuda/mask_bits.cuh"
 
 namespace onnxray::cuda {
 
@@ -250,36 +250,19 @@ ONNXRAY_DEVICE void multiply_slices(float* ring, int slices, A& a_loader, B& b_l
   copy_async_wait<0>();
 }
 
-// Calls store(row, column, v0, v1) for each pair of neighbouring columns that this thread holds of the block's tile.
-template <class T, class Store>
-ONNXRAY_DEVICE void store_tile(const float (&acc)[T::kMi][T::kNi][4], Store store) {
-  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
-  const int row = warp / T::kWarpsAcross * T::kWarpRows + lane / 4;
-  const int column = warp % T::kWarpsAcross * T::kWarpCols + lane % 4 * 2;
-#pragma unroll
-  for (int i = 0; i < T::kMi; ++i) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int j = 0; j < T::kNi; ++j) {
-        store(row + 16 * i + 8 * half, column + 8 * j, acc[i][j][2 * half], acc[i][j][2 * half + 1]);
-      }
-    }
-  }
-}
-
 template <class T>
 ONNXRAY_DEVICE T finish(T v, const Epilogue<T>& e, long long channel, long long at) {
   if (e.bias != nullptr) v += e.bias[channel];
   if (e.sum != nullptr) v += e.sum[at];
   if (e.relu && v <= T{0}) v = T{0};  // a NaN stays
   if (e.mask != nullptr && !(e.mask[at] > T{0})) v = T{0};
+  if (e.mask_bits != nullptr && !mask_bit(e.mask_bits, at)) v = T{0};
   return v;
 }
 
-// The same for two neighbouring channels that both exist, at an even element.
-ONNXRAY_DEVICE void finish_pair(float v0, float v1, const Epilogue<float>& e, long long channel, long long at,
-                                float* y) {
+// The same for two neighbouring channels that both exist, at an even element; stores and returns them.
+ONNXRAY_DEVICE float2 finish_pair(float v0, float v1, const Epilogue<float>& e, long long channel, long long at,
+                                  float* y) {
   if (e.bias != nullptr) {
     v0 += e.bias[channel];
     v1 += e.bias[channel + 1];
@@ -298,7 +281,58 @@ ONNXRAY_DEVICE void finish_pair(float v0, float v1, const Epilogue<float>& e, lo
     if (!(m.x > 0.0f)) v0 = 0.0f;
     if (!(m.y > 0.0f)) v1 = 0.0f;
   }
-  *reinterpret_cast<float2*>(y + at) = make_float2(v0, v1);
+  if (e.mask_bits != nullptr) {
+    const std::uint32_t m = e.mask_bits[at >> 5] >> (at & 31);
+    if ((m & 1) == 0) v0 = 0.0f;
+    if ((m & 2) == 0) v1 = 0.0f;
+  }
+  const float2 v = make_float2(v0, v1);
+  *reinterpret_cast<float2*>(y + at) = v;
+  return v;
+}
+
+// Finishes and stores the block's tile. Its first column is `channel` of the result, `columns` exist from there on.
+// place(row): the element where the row of the tile begins, negative where there is no row. `pairs`: rows begin at even
+// elements and `columns` is even. With out_bits, both are multiples of 32. Every thread of the block calls it.
+template <class T, class Place>
+ONNXRAY_DEVICE void finish_tile(const float (&acc)[T::kMi][T::kNi][4], const Epilogue<float>& e, int channel,
+                                int columns, bool pairs, Place place, float* y) {
+  static_assert(T::kWarpCols == 32 || T::kWarpCols == 16);
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const int row = warp / T::kWarpsAcross * T::kWarpRows + lane / 4;
+  const int across = warp % T::kWarpsAcross * T::kWarpCols;
+#pragma unroll
+  for (int i = 0; i < T::kMi; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const long long begin = place(row + 16 * i + 8 * half);
+      std::uint32_t bits = 0;
+#pragma unroll
+      for (int j = 0; j < T::kNi; ++j) {
+        const int column = across + lane % 4 * 2 + 8 * j;
+        if (begin < 0 || column >= columns) continue;
+        const float v0 = acc[i][j][2 * half], v1 = acc[i][j][2 * half + 1];
+        const long long at = begin + column;
+        if (pairs) {
+          const float2 v = finish_pair(v0, v1, e, channel + column, at, y);
+          bits |= (static_cast<std::uint32_t>(v.x > 0.0f) | static_cast<std::uint32_t>(v.y > 0.0f) << 1) << (8 * j);
+        } else {
+          y[at] = finish(v0, e, channel + column, at);
+          if (column + 1 < columns) y[at + 1] = finish(v1, e, channel + column + 1, at + 1);
+        }
+      }
+      if (e.out_bits != nullptr) {
+        // The four threads of a row hold every fourth pair of its columns.
+        bits <<= lane % 4 * 2;
+        bits |= __shfl_xor_sync(kFullMask, bits, 1);
+        bits |= __shfl_xor_sync(kFullMask, bits, 2);
+        if (lane % 4 == 0 && begin >= 0 && across < columns) {
+          if constexpr (T::kWarpCols == 32) e.out_bits[(begin + across) / 32] = bits;
+          else reinterpret_cast<std::uint16_t*>(e.out_bits)[(begin + across) / 16] = static_cast<std::uint16_t>(bits);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace onnxray::cuda

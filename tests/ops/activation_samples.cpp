@@ -1,3 +1,4 @@
+#include "tests/ops/reference/mask_bits.h"
 #include "tests/ops/reference/pointwise.h"
 #include "tests/ops/sample.h"
 
@@ -74,9 +75,34 @@ void add_piecewise(const Adder& add) {
       "relu", [](const Attrs&, double x) { return x > 0 ? x : 0; }, {{}}, true);
   add.last().samples.push_back({{ints({3, 7})}, {}});
   add.last().samples.push_back({{ints({33}, -9, 10, DType::i32)}, {}});
+  const Attrs gives{{"mask_output", std::int64_t{1}}};
+  for (const Dims& d : {Dims{32}, Dims{2, 3, 64}, Dims{5, 96}, Dims{0, 32}, Dims{3, 0}, Dims{300, 32}}) {
+    add.last().samples.push_back({{floats(d)}, gives});
+  }
+  add.last().errors.push_back({{floats({3, 33})}, gives});
+  add.last().errors.push_back({{floats({})}, gives});
+  add.last().errors.push_back({{ints({32})}, gives});
+  add.last().reference = [plain = add.last().reference](const std::vector<Array>& in, const Attrs& attrs) {
+    return with_mask(plain(in, attrs)[0], attrs);
+  };
   add.grad(
       "relu_grad", [](const Attrs&, double dy, double y) { return y > 0 ? dy : 0; }, {{}}, true);
   add.last().samples.push_back({{floats({3}), given({3}, {0, 1, 0})}, {}});
+  for (const Dims& d : {Dims{64}, Dims{2, 3, 64}, Dims{5, 96}, Dims{0, 64}, Dims{300, 64}}) {
+    add.last().samples.push_back({{floats(d), mask_for(d)}, {}});
+  }
+  add.last().errors.push_back({{floats({3, 33}), mask_for({3, 32})}, {}});
+  add.last().errors.push_back({{floats({3, 64}), mask_for({64})}, {}});
+  add.last().errors.push_back({{ints({64}), mask_for({64})}, {}});
+  add.last().reference = [plain = add.last().reference](const std::vector<Array>& in, const Attrs& attrs) {
+    const Array &dy = in[0], &y = in[1];
+    if (y.dims.empty() || dy.dims.empty() || y.dims.back() == 1 || y.dims.back() * 32 != dy.dims.back()) {
+      return plain(in, attrs);
+    }
+    Array dx = dy;
+    for (std::size_t i = 0; i < dx.v.size(); ++i) dx.v[i] = bit_of(y, i) ? dx.v[i] : 0;
+    return std::vector<Array>{dx};
+  };
 
   const std::vector<Attrs> leaks = {{{"alpha", 0.01}}, {{"alpha", 0.3}}};
   add.unary(

@@ -1,3 +1,4 @@
+#include "tests/ops/reference/mask_bits.h"
 #include "tests/ops/reference/window.h"
 
 namespace onnxray::testing {
@@ -33,7 +34,9 @@ void epilogue(Array& y, const std::vector<Array>& in, const Attrs& attrs) {
     }
     if (attrs.has("sum_input")) y.v[i] += in[static_cast<std::size_t>(attrs.integer("sum_input", 0))].v[i];
     if (attrs.integer("relu", 0) != 0 && y.v[i] < 0) y.v[i] = 0;
-    if (attrs.has("mask_input") && !(in[static_cast<std::size_t>(attrs.integer("mask_input", 0))].v[i] > 0)) y.v[i] = 0;
+    if (!attrs.has("mask_input")) continue;
+    const Array& mask = in[static_cast<std::size_t>(attrs.integer("mask_input", 0))];
+    if (!(mask.dims == y.dims ? mask.v[i] > 0 : bit_of(mask, i))) y.v[i] = 0;
   }
 }
 
@@ -47,7 +50,7 @@ std::vector<Array> conv(const std::vector<Array>& in, const Attrs& attrs) {
   convolve(attrs, in[0].dims, in[1].dims, y.dims,
            [&](std::size_t iy, std::size_t iw, std::size_t ix) { y.v[iy] += in[1].v[iw] * in[0].v[ix]; });
   epilogue(y, in, attrs);
-  return {y};
+  return with_mask(y, attrs);
 }
 
 std::vector<Array> conv_input_grad(const std::vector<Array>& in, const Attrs& attrs) {
@@ -61,7 +64,7 @@ std::vector<Array> conv_input_grad(const std::vector<Array>& in, const Attrs& at
   convolve(attrs, x.dims, in[1].dims, in[0].dims,
            [&](std::size_t iy, std::size_t iw, std::size_t ix) { x.v[ix] += in[1].v[iw] * in[0].v[iy]; });
   epilogue(x, in, attrs);
-  return {x};
+  return with_mask(x, attrs);
 }
 
 std::vector<Array> conv_weight_grad(const std::vector<Array>& in, const Attrs& attrs) {
@@ -121,6 +124,21 @@ std::vector<Shape> shapes() {
   };
 }
 
+// Where the last axis of x or of y, or of both, is one of whole words of a mask: products, depthwise, groups whose
+// channels share words, strides, the width in NCHW order.
+std::vector<Shape> masked_shapes() {
+  return {
+      {{2, 6, 5, 16}, {32, 16, 3, 3}, window({1, 1}, {1, 1, 1, 1}, {1, 1}, 1, true)},
+      {{2, 6, 5, 32}, {16, 32, 3, 3}, window({1, 1}, {1, 1, 1, 1}, {1, 1}, 1, true)},
+      {{1, 9, 8, 16}, {64, 16, 1, 1}, window({2, 2}, {0, 0, 0, 0}, {1, 1}, 1, true)},
+      {{1, 9, 8, 64}, {24, 64, 3, 3}, window({2, 2}, {1, 1, 1, 1}, {1, 1}, 1, true)},
+      {{2, 5, 4, 32}, {32, 1, 3, 3}, window({1, 1}, {1, 1, 1, 1}, {1, 1}, 32, true)},
+      {{1, 6, 6, 32}, {32, 4, 3, 3}, window({1, 1}, {1, 1, 1, 1}, {1, 1}, 8, true)},
+      {{1, 2, 3, 32}, {2, 2, 3, 3}, window({1, 1}, {1, 1, 1, 1}, {1, 1})},
+      {{0, 5, 4, 32}, {32, 32, 1, 1}, window({1, 1}, {0, 0, 0, 0}, {1, 1}, 1, true)},
+  };
+}
+
 Ints space_of(const Dims& d, const Attrs& a) {
   const bool last = a.integer("channels_last", 0) != 0;
   return {d.begin() + (last ? 1 : 2), d.end() - (last ? 1 : 0)};
@@ -161,6 +179,22 @@ void add_conv_cases(std::vector<OpCase>& cases) {
            with(with(s.attrs, "input_spatial", space_of(s.x, s.attrs)), "mask_input", std::int64_t{3})});
     }
   }
+  for (const Shape& s : masked_shapes()) {
+    const Dims y = conv_out(s.x, s.w, s.attrs);
+    const Attrs gives = with(s.attrs, "mask_output", std::int64_t{1});
+    const Attrs sum = with(gives, "sum_input", std::int64_t{3});
+    if (y.back() % 32 == 0) {
+      forward.samples.push_back({{of(s.x), weight(s.w), weight({s.w[0]}), of(y)}, with(sum, "relu", std::int64_t{1})});
+      forward.samples.push_back(
+          {{of(s.x), weight(s.w), absent(), mask_for(y)}, with(s.attrs, "mask_input", std::int64_t{3})});
+    }
+    if (s.x.back() % 32 == 0) {
+      const auto back = [&](const Attrs& a) { return with(a, "input_spatial", space_of(s.x, s.attrs)); };
+      backward.samples.push_back({{of(y), weight(s.w)}, back(gives)});
+      backward.samples.push_back(
+          {{of(y), weight(s.w), absent(), of(s.x), mask_for(s.x)}, back(with(sum, "mask_input", std::int64_t{4}))});
+    }
+  }
   // ConvTranspose with output padding: positions that no window reaches.
   backward.samples.push_back({{of({1, 2, 3, 3}), weight({2, 2, 2, 2})},
                               {{"strides", Ints{3, 3}},
@@ -181,6 +215,9 @@ void add_conv_cases(std::vector<OpCase>& cases) {
       {{of({1, 3, 4, 4}), of({2, 3, 3, 3}), of({3})}, plain},                             // bias
       {{of({1, 3, 4, 4}), of({2, 3, 3, 3})}, with(plain, "sum_input", std::int64_t{3})},  // no such input
       {{of({1, 3, 4, 4}), of({2, 3, 3, 3}), absent(), of({1, 2, 2, 3})}, with(plain, "sum_input", std::int64_t{3})},
+      {{of({1, 3, 4, 4}), of({2, 3, 3, 3})}, with(plain, "mask_output", std::int64_t{1})},  // no whole words
+      {{of({1, 3, 3, 34}), of({2, 3, 3, 3}), absent(), mask_for({1, 2, 1, 64})},
+       with(plain, "mask_input", std::int64_t{3})},
   };
   backward.errors = {
       {{of({1, 2, 2, 2}), of({2, 3, 3, 3})}, plain},                                     // no input_spatial

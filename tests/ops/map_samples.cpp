@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "tests/ops/elementwise_samples.h"
+#include "tests/ops/reference/mask_bits.h"
 #include "tests/ops/reference/pointwise.h"
 
 namespace onnxray::testing {
@@ -26,6 +27,8 @@ double interpret(const Attrs& attrs, std::vector<double> slots) {
         {"pow", [&] { return std::pow(a[0], a[1]); }},
         {"square", [&] { return a[0] * a[0]; }},
         {"cube", [&] { return a[0] * a[0] * a[0]; }},
+        {"relu", [&] { return std::max(a[0], 0.); }},
+        {"relu_grad", [&] { return a[1] > 0 ? a[0] : 0.; }},
         {"sigmoid", [&] { return 1 / (1 + std::exp(-a[0])); }},
         {"tanh", [&] { return std::tanh(a[0]); }},
         {"exp", [&] { return std::exp(a[0]); }},
@@ -49,15 +52,28 @@ double interpret(const Attrs& attrs, std::vector<double> slots) {
 }
 
 std::vector<Array> reference(const std::vector<Array>& in, const Attrs& attrs) {
-  Array y{broadcast_dims(in), {}};
+  // A mask of bits has a 32nd of another input's last axis.
+  const auto is_packed = [&](const Array& a) {
+    return std::any_of(in.begin(), in.end(), [&](const Array& other) {
+      return a.dims.size() > 1 && a.dims.size() == other.dims.size() && a.dims.back() * 32 == other.dims.back();
+    });
+  };
+  std::vector<Array> whole;
+  for (const Array& a : in) {
+    if (!is_packed(a)) whole.push_back(a);
+  }
+  Array y{broadcast_dims(whole), {}};
   std::int64_t n = 1;
   for (const std::int64_t d : y.dims) n *= d;
   for (std::int64_t i = 0; i < n; ++i) {
     std::vector<double> slots;
-    for (const Array& a : in) slots.push_back(broadcast_at(a, y.dims, i));
+    for (const Array& a : in) {
+      if (is_packed(a)) slots.push_back(bit_of(a, static_cast<std::size_t>(i)) ? 1 : 0);
+      else slots.push_back(broadcast_at(a, y.dims, i));
+    }
     y.v.push_back(interpret(attrs, slots));
   }
-  return {y};
+  return with_mask(y, attrs);
 }
 
 Attrs program(const char* text) { return {{"program", std::string(text)}}; }
@@ -90,6 +106,15 @@ void add_map_cases(std::vector<OpCase>& cases) {
   // Many results at once.
   c.samples.push_back({{floats({1030}), floats({1030})},
                        program("add 0 1; sub 0 1; mul 0 1; tanh 0; exp 1; add 2 3; add 7 4; add 8 5; add 9 6")});
+  // Masks of bits: read, given, both.
+  const auto giving = [](Attrs a) {
+    a.set("mask_output", std::int64_t{1});
+    return a;
+  };
+  c.samples.push_back({{floats({3, 64}), mask_for({3, 64}), floats({64})}, program("mul 0 2; relu_grad 3 1")});
+  c.samples.push_back({{floats({5, 96}), floats({})}, giving(program("mul 0 1; relu 2"))});
+  c.samples.push_back({{floats({40, 64}), floats({40, 64}), mask_for({40, 64}), mask_for({40, 64})},
+                       giving(program("add 0 1; relu_grad 4 2; relu_grad 5 3; sub 6 1"))});
   c.errors = {{{floats({3})}, program("nothing 0; add 1 0")},
               {{floats({3})}, program("add 0 1")},
               {{floats({3})}, program("add 0")},
@@ -103,7 +128,11 @@ void add_map_cases(std::vector<OpCase>& cases) {
               {{floats({3})}, program("greater 0 0")},
               {{floats({3})}, program("where 0 0 0")},
               {{floats({3}), floats({2})}, program("add 0 1; mul 2 2")},
-              {{}, program("add 0 0")}};
+              {{}, program("add 0 0")},
+              {{floats({3, 33})}, giving(program("relu 0"))},
+              {{floats({3, 64}), mask_for({3, 64})}, program("relu_grad 1 0")},
+              {{floats({3, 64}), mask_for({3, 64})}, program("mul 0 1")},
+              {{floats({3, 64}), mask_for({64})}, program("relu_grad 0 1")}};
   cases.push_back(c);
 }
 

@@ -1,4 +1,4 @@
-#include "tests/ops/sample.h"
+#include "tests/ops/reference/mask_bits.h"
 
 namespace onnxray::testing {
 namespace {
@@ -38,7 +38,7 @@ std::vector<Array> matmul(const std::vector<Array>& in, const Attrs& attrs) {
         if (attrs.integer("relu", 0) != 0 && s < 0) s = 0;
         y.v.push_back(s);
       }
-  return {y};
+  return with_mask(y, attrs);
 }
 
 SampleInput of(Dims d) { return {.dims = std::move(d)}; }
@@ -72,6 +72,10 @@ void add_matmul_cases(std::vector<OpCase>& cases) {
       {{of({4, 6}), constant({6, 5}), constant({5})}, {{"relu", std::int64_t{1}}}},
       {{of({2, 4, 6}), constant({5, 6}), {.absent = true}, of({2, 4, 5})},
        {{"trans_b", std::int64_t{1}}, {"sum_input", std::int64_t{3}}}},
+      {{of({5, 7}), of({7, 32})}, {{"mask_output", std::int64_t{1}}}},
+      {{of({2, 3, 4}), of({2, 4, 64}), of({64}), of({2, 3, 64})},
+       {{"relu", std::int64_t{1}}, {"sum_input", std::int64_t{3}}, {"mask_output", std::int64_t{1}}}},
+      {{of({0, 3}), of({3, 32})}, {{"mask_output", std::int64_t{1}}}},
       {{whole(DType::i32, {2, 3}, -9, 9), whole(DType::i32, {3, 4}, -9, 9)}, {}},
       {{whole(DType::i64, {2, 2, 3}, -9, 9), whole(DType::i64, {3, 1}, -9, 9), whole(DType::i64, {1}, -9, 9)}, {}},
       {{whole(DType::u8, {2, 3}, 0, 6), whole(DType::u8, {3, 4}, 0, 6)}, {}},
@@ -87,6 +91,8 @@ void add_matmul_cases(std::vector<OpCase>& cases) {
       {{of({3, 2}), whole(DType::i64, {2, 4}, 0, 2)}, {}},
       {{of({3, 2}), of({2, 4})}, {{"sum_input", std::int64_t{3}}}},
       {{of({3, 2})}, {}},
+      {{of({3, 2}), of({2, 33})}, {{"mask_output", std::int64_t{1}}}},
+      {{whole(DType::i32, {2, 3}, -9, 9), whole(DType::i32, {3, 32}, -9, 9)}, {{"mask_output", std::int64_t{1}}}},
   };
   cases.push_back(std::move(c));
 }

@@ -309,6 +309,83 @@ TEST(Conv, SameBitsUnderEverySchedule) {
   }
 }
 
+// A mask of bits, one bit per element in the order of memory.
+std::vector<std::uint32_t> mask_of(const std::vector<float>& v) {
+  std::vector<std::uint32_t> words(v.size() / 32, 0);
+  for (std::size_t i = 0; i < v.size(); ++i) words[i / 32] |= static_cast<std::uint32_t>(v[i] > 0) << i % 32;
+  return words;
+}
+
+// With masks of bits instead of floats: the same result to the bit, and the result's own mask.
+void expect_mask_bits(const ConvPlan& plan, const Problem& p, const std::vector<float>& expected) {
+  const Buffer<float> in(p.in), w(p.w), bias(p.bias), out(p.sum);
+  const Buffer<std::uint32_t> mask(mask_of(p.mask)), bits(p.mask.size() / 32);
+  const Buffer<float> packed(plan.weight_bytes / sizeof(float)), workspace(plan.workspace_bytes / sizeof(float));
+  pack_conv_weights(plan, w.get(), packed.get(), nullptr);
+  Epilogue<float> e{bias.get(), out.get(), nullptr, true};
+  e.mask_bits = mask.get();
+  e.out_bits = bits.get();
+  run_conv(plan, in.get(), plan.weight_bytes > 0 ? packed.get() : w.get(), out.get(), e, workspace.get(), nullptr);
+  EXPECT_TRUE(sim_test::same_bits(out.values(), expected));
+  EXPECT_EQ(bits.values(), mask_of(expected));
+}
+
+// 32 and more channels: whole tiles, tiles that end early, several images at a time, words that groups share.
+const Case kMaskCases[] = {
+    {"1x1", shape(2, 1, 32, 96, axis(7, 1), axis(5, 1))},
+    {"3x3 stride 2", shape(2, 1, 64, 32, axis(9, 3, 2, 1, 1), axis(8, 3, 2, 1, 1))},
+    {"1x1 stride 2", shape(1, 1, 160, 64, axis(9, 1, 2), axis(8, 1, 2))},
+    {"groups", shape(1, 2, 32, 64, axis(6, 3, 1, 1, 1), axis(7, 3, 1, 1, 1))},
+    {"groups that share words", shape(2, 8, 4, 4, axis(6, 3, 1, 1, 1), axis(7, 3, 1, 1, 1))},
+    {"depthwise", shape(1, 32, 1, 1, axis(9, 3, 2, 1, 1), axis(10, 3, 1, 1, 1))},
+};
+
+TEST(Conv, MasksOfBits) {
+  for (const Case& c : kMaskCases) {
+    for (const bool backward : {false, true}) {
+      const Problem p = problem(c.shape, backward);
+      for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
+        for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+          for (const int splits : {1, 2}) {
+            SCOPED_TRACE(::testing::Message()
+                         << c.name << (backward ? " backward" : "") << " precision " << static_cast<int>(precision)
+                         << " tile " << static_cast<int>(tile) << " splits " << splits);
+            ConvPlan plan = plan_conv_with(p.shape, precision, tile, splits);
+            const auto expected = run(plan, p, true);
+            expect_mask_bits(plan, p, expected);
+            if (tile != ConvTile::kMedium || splits > 1) continue;
+            plan.images_per_launch = 1;
+            expect_mask_bits(plan, p, expected);
+          }
+        }
+      }
+      ConvPlan general = plan_conv_with(p.shape, Precision::kExact, ConvTile::kMedium, 1);
+      general.kernel = ConvKernel::kGeneral;
+      general.weight_bytes = 0;
+      expect_mask_bits(general, p, run(general, p, true));
+    }
+  }
+}
+
+TEST(Conv, MasksOfBitsHaveSameBitsUnderEverySchedule) {
+  struct Way {
+    std::size_t number;
+    ConvTile tile;
+    int splits;
+  };
+  for (const Way& way : {Way{0, ConvTile::kMedium, 1}, Way{1, ConvTile::kNarrow, 1}, Way{2, ConvTile::kWide, 1},
+                         Way{3, ConvTile::kMedium, 2}, Way{4, ConvTile::kMedium, 1}}) {
+    const Problem p = problem(kMaskCases[way.number].shape, true);
+    const ConvPlan plan = plan_conv_with(p.shape, Precision::kTf32, way.tile, way.splits);
+    const auto expected = run(plan, p, true);
+    for (const auto& options : sim_test::all_options()) {
+      SCOPED_TRACE(std::string(kMaskCases[way.number].name) + ", " + sim_test::name(options));
+      const With with(options);
+      expect_mask_bits(plan, p, expected);
+    }
+  }
+}
+
 // Tensor cores truncate as they add. Over a long sum of positive numbers that would cost plain 3xTF32 two more digits
 // than float32 has; with slices summed apart and added by the rounding adder it does not.
 TEST(Conv, ExactWhereTensorCoresTruncate) {

@@ -1,0 +1,90 @@
+// Whole plans on the simulator: what passes for devices alone do to results and memory.
+#include "engine/model.h"
+#include "engine/ops/packed_mask.h"
+#include "kernels/sim/backend.h"
+#include "tests/engine/residual_net.h"
+
+namespace onnxray::testing {
+namespace {
+
+const Backend& simulator() {
+  static const Backend backend = sim::make_backend(cpu_backend());
+  return backend;
+}
+const Backend& with_float_masks() {
+  static const Backend backend = [] {
+    Backend b = simulator();
+    b.wants_packed_masks = false;
+    return b;
+  }();
+  return backend;
+}
+
+// Convolutions, pooling and fully connected layers, and the gradients of two outputs of every example.
+Graph vgg_net() {
+  Graph g;
+  Builder b(g);
+  unsigned seed = 300;
+  const auto weight = [&](Dims d) { return b.constant(random_floats(DType::f32, std::move(d), ++seed)); };
+  const auto conv = [&](ValueId x, std::int64_t channels) {
+    return b.op("relu", {b.op("conv", {x, weight({channels, b.dims(x)[1], 3, 3}), weight({channels})}, window(1, 1))});
+  };
+  const auto pool = [&](ValueId x) {
+    Attrs attrs = window(2, 0);
+    attrs.set("kernel", std::vector<std::int64_t>{2, 2});
+    return b.op("max_pool", {x}, attrs);
+  };
+  const ValueId x = g.add_input("x", DType::f32, {1, 3, 12, 8}, RowMap::rows(0));
+  ValueId v = pool(conv(conv(x, 32), 32));
+  v = pool(conv(v, 64));
+  v = b.reshape(v, {1, 64 * 3 * 2});
+  v = b.op("relu", {b.add(b.matmul(v, weight({64 * 3 * 2, 96})), weight({96}))});
+  g.set_outputs({b.matmul(v, weight({96, 5}))});
+  Graph rows = *batch_rows(g, 2).graph;
+  Builder back(rows);
+  const ValueId y = rows.outputs()[0], dy = rows.add_input("dy", DType::f32, {4, 5}, RowMap::rows(0));
+  const ValueId index = back.constant(Tensor::ints(std::vector<std::int64_t>{0, 0, 1, 1}));
+  const std::vector<ValueId> dx = gradient(back, {.seeds = {{y, dy}}, .wrt = {rows.inputs()[0]}, .row_index = index});
+  rows.set_outputs({y, dx[0]});
+  return rows;
+}
+
+struct Result {
+  std::vector<Tensor> outputs;
+  std::size_t arena_bytes = 0;
+  int packed = 0;  // nodes that give masks of bits
+};
+
+Result result_of(const Graph& g, const Backend& backend) {
+  const auto plan = Plan::compile(lower_for(backend, g, evaluator_of(backend)), backend, nullptr);
+  EXPECT_TRUE(plan->fallbacks().empty()) << plan->fallback_notice();
+  Result r;
+  r.arena_bytes = plan->arena_bytes();
+  for (const Node& node : plan->graph().nodes()) r.packed += gives_mask_output(node.attrs);
+  PlanRun run(plan);
+  for (std::size_t i = 0; i < g.inputs().size(); ++i) {
+    const Value& v = g.value(g.inputs()[i]);
+    run.bind(i, random_floats(v.dtype, v.dims, static_cast<unsigned>(i) + 7));
+  }
+  run.execute();
+  for (std::size_t i = 0; i < g.outputs().size(); ++i) r.outputs.push_back(run.output(i));
+  return r;
+}
+
+void expect_same_results(const Graph& g, int packed) {
+  const Result floats = result_of(g, with_float_masks()), bits = result_of(g, simulator());
+  EXPECT_EQ(floats.packed, 0);
+  EXPECT_EQ(bits.packed, packed);
+  EXPECT_LT(bits.arena_bytes, floats.arena_bytes);
+  for (std::size_t i = 0; i < floats.outputs.size(); ++i) {
+    EXPECT_TRUE(bits.outputs[i].same_bits(floats.outputs[i])) << "output " << i;
+    const std::vector<double> v = bits.outputs[i].to_doubles();
+    EXPECT_TRUE(std::any_of(v.begin(), v.end(), [](double x) { return x != 0; }));
+  }
+}
+
+TEST(PlansOnSimulator, MasksOfBitsInAResNet) { expect_same_results(residual_net(DType::f32, 32), 5); }
+TEST(PlansOnSimulator, MasksOfBitsInAVggWithTwoTargets) { expect_same_results(vgg_net(), 4); }
+
+}  // namespace
+}  // namespace onnxray::testing
