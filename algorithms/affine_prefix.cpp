@@ -1,8 +1,10 @@
 #include "algorithms/affine_prefix.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/autodiff.h"
+#include "engine/base/phases.h"
 #include "engine/op.h"
 #include "engine/work.h"
 
@@ -10,8 +12,9 @@ namespace onnxray {
 namespace {
 
 // What a varied value costs in a step, in multiply-adds per element: its row is made of two others, its gradient added
-// to a sum in float64.
-constexpr std::int64_t kRowWork = 64;
+// to a sum in float64. A device multiplies faster than it reads, and what lies behind the operators passes through the
+// host on its way to the path and back.
+std::int64_t row_work(const Session& session) { return session.model().backend().device != nullptr ? 1024 : 64; }
 
 std::size_t index_of(ValueId v) { return static_cast<std::size_t>(v); }
 
@@ -29,7 +32,8 @@ bool affine_in(const Graph& g, const Node& node, ValueId v) {
 // Finds where the ways that start at a value become worth cutting.
 class Ends {
  public:
-  Ends(const Graph& g, std::size_t targets, ValueId start) : g_(g), uses_(g.use_counts()), readers_(g.value_count()) {
+  Ends(const Graph& g, std::size_t targets, ValueId start, std::int64_t row_work)
+      : g_(g), row_work_(row_work), uses_(g.use_counts()), readers_(g.value_count()) {
     for (const Node& node : g.nodes()) {
       for (const ValueId v : node.inputs) {
         if (v == kNoValue) continue;
@@ -48,6 +52,7 @@ class Ends {
 
  private:
   const Graph& g_;
+  std::int64_t row_work_;
   std::vector<int> uses_;
   std::vector<std::vector<const Node*>> readers_;
 
@@ -70,7 +75,7 @@ class Ends {
       const std::int64_t work = multiply_adds(g_, *node);
       if (work == 0) {
         visit(out, 0);
-      } else if (2 * work < kRowWork * count_of(g_.value(out).dims)) {
+      } else if (2 * work < row_work_ * count_of(g_.value(out).dims)) {
         stays = true;  // as cheap as the row
       } else {
         found.push_back(behind_sums(out));
@@ -90,6 +95,14 @@ class Ends {
   }
 };
 
+std::size_t budget_of(const Session& session) {
+  const std::size_t given = session.request().compute.memory_bytes;
+  return given > 0 ? given : default_memory_budget();
+}
+
+// The only part's memory, or all parts joined.
+Tensor joined(const std::vector<Tensor>& parts) { return parts.size() == 1 ? parts[0] : stack_rows(parts); }
+
 Dims with_rows(std::int64_t rows, const Dims& row_dims) {
   Dims d = row_dims;
   d.insert(d.begin(), rows);
@@ -98,7 +111,31 @@ Dims with_rows(std::int64_t rows, const Dims& row_dims) {
 
 }  // namespace
 
-AffinePrefix::AffinePrefix(const Session& session) : given_(session), parts_(session.vary().size()) {
+std::vector<const Graph*> AffinePrefix::Prefix::graphs() const {
+  std::vector<const Graph*> all;
+  for (const Part& part : parts) all.push_back(&part.graph);
+  if (cut) all.push_back(cut->suffix.get());
+  return all;
+}
+
+AffinePrefix::AffinePrefix(const Session& session) : given_(session) {
+  const InPhase phase(Phase::kPrepare);
+  const auto make = [&] { return find(); };
+  prefix_ = session.key().empty()
+                ? std::make_shared<const Prefix>(make())
+                : session.model().shared<Prefix>(detail::concat("affine ", session.examples(), ' ', session.to().size(),
+                                                                ' ', budget_of(session), ' ', session.key()),
+                                                 make);
+  if (!prefix_->cut) return;
+  moved_.emplace(session.cut_again(*prefix_->cut));
+  std::vector<Tensor> actual;
+  for (const CutValue& c : session.vary()) actual.push_back(c.actual);
+  moved_->set_actual(push(actual));
+}
+
+AffinePrefix::Prefix AffinePrefix::find() const {
+  const Session& session = given_;
+  Prefix made{.parts = std::vector<Part>(session.vary().size()), .cut = {}};
   const Graph& g = session.suffix();
   const std::size_t count = session.vary().size();
   const auto targets = static_cast<std::ptrdiff_t>(session.targets().size());
@@ -106,14 +143,13 @@ AffinePrefix::AffinePrefix(const Session& session) : given_(session), parts_(ses
   std::vector<std::string> names;
   bool any = false;
   const std::int64_t rows = session.examples() * static_cast<std::int64_t>(session.to().size());
-  const std::size_t budget =
-      session.request().compute.memory_bytes > 0 ? session.request().compute.memory_bytes : default_memory_budget();
+  const std::size_t budget = budget_of(session);
   for (std::size_t i = 0; i < count; ++i) {
     const ValueId v = g.inputs()[i];
     const std::string& name = session.vary()[i].name;
-    Part& part = parts_[i];
+    Part& part = made.parts[i];
     if (is_float(g.value(v).dtype)) {
-      const Ends ends(g, session.targets().size(), v);
+      const Ends ends(g, session.targets().size(), v, row_work(session));
       std::int64_t elements = 0;
       for (const ValueId end : ends.found) elements += count_of(g.value(end).dims);
       // Points, baselines and sums of all examples are held at once.
@@ -131,28 +167,27 @@ AffinePrefix::AffinePrefix(const Session& session) : given_(session), parts_(ses
     cut.push_back(v);
     names.push_back(name);
   }
-  if (!any) return;
+  if (!any) return made;
   outputs.insert(outputs.end(), cut.begin(), cut.end());
   cut.insert(cut.end(), g.inputs().begin() + static_cast<std::ptrdiff_t>(count), g.inputs().end());
-  moved_.emplace(session.cut_again(extract(g, cut, outputs), names));
-  std::vector<Tensor> actual;
-  for (const CutValue& c : session.vary()) actual.push_back(c.actual);
-  moved_->set_actual(push(actual));
+  made.cut = session.moved_cut(extract(g, cut, outputs), names);
+  return made;
 }
 
-std::shared_ptr<const Plan> AffinePrefix::plan(const std::string& what, std::size_t part, Graph graph) const {
+std::shared_ptr<const Plan> AffinePrefix::plan(const std::string& what, std::size_t part,
+                                               const std::function<Graph()>& make) const {
   const Model& model = given_.model();
-  const auto make = [&] { return lower_for(model.backend(), graph, model.evaluator()); };
-  if (given_.key().empty()) return Plan::compile(make(), model.backend(), model.prepared());
-  return model.plan(given_.key() + detail::concat("|affine ", what, part), make);
+  const auto lowered = [&] { return lower_for(model.backend(), make(), model.evaluator()); };
+  if (given_.key().empty()) return Plan::compile(lowered(), model.backend(), model.prepared());
+  return model.plan(detail::concat("affine ", what, ' ', part, ' ', given_.key()), lowered);
 }
 
 std::vector<Tensor> AffinePrefix::push(const std::vector<Tensor>& rows) const {
   if (!moved_) return rows;
   std::vector<Tensor> out;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (parts_[i].stays) out.push_back(rows[i]);
-    if (parts_[i].ends == 0) continue;
+    if (prefix_->parts[i].stays) out.push_back(rows[i]);
+    if (prefix_->parts[i].ends == 0) continue;
     for (Tensor& t : push_part(i, moved_->vary().data() + out.size(), rows[i])) out.push_back(std::move(t));
   }
   return out;
@@ -160,29 +195,36 @@ std::vector<Tensor> AffinePrefix::push(const std::vector<Tensor>& rows) const {
 
 // Values [to, to + ends) of the moved session.
 std::vector<Tensor> AffinePrefix::push_part(std::size_t i, const CutValue* to, const Tensor& rows) const {
-  const Part& part = parts_[i];
+  const Part& part = prefix_->parts[i];
   const CutValue& from = given_.vary()[i];
-  Graph g;
-  Builder b(g, given_.model().evaluator());
-  const ValueId x =
-      from_rows_first(b, g.add_input("x", from.dtype, with_rows(1, from.row_dims)), from.one_row, from.rows, false);
-  const std::vector<ValueId> map = splice(b, part.graph, {x});
-  std::vector<ValueId> outputs;
-  for (std::size_t j = 0; j < part.ends; ++j) {
-    outputs.push_back(rows_first(b, map[index_of(part.graph.outputs()[j])], to[j].rows, false));
-  }
-  g.set_outputs(std::move(outputs));
-  PlanRun run(plan("push ", i, std::move(g)));
+  const auto make = [&] {
+    Graph g;
+    Builder b(g, given_.model().evaluator());
+    const ValueId x =
+        from_rows_first(b, g.add_input("x", from.dtype, with_rows(1, from.row_dims)), from.one_row, from.rows, false);
+    const std::vector<ValueId> map = splice(b, part.graph, {x});
+    std::vector<ValueId> outputs;
+    for (std::size_t j = 0; j < part.ends; ++j) {
+      outputs.push_back(rows_first(b, map[index_of(part.graph.outputs()[j])], to[j].rows, false));
+    }
+    g.set_outputs(std::move(outputs));
+    return g;
+  };
+  const RunPool::Run held = given_.model().run_of(plan("push", i, make), given_.request().compute.memory_bytes);
+  PlanRun& run = *held;
+  std::vector<std::size_t> all(part.ends);
+  std::iota(all.begin(), all.end(), std::size_t{0});
   std::vector<std::vector<Tensor>> parts(part.ends);
   const std::int64_t count = rows.dims()[0];
   for (std::int64_t r = 0; r < count; ++r) {
     run.bind(0, rows.rows(r, r + 1));
     run.execute();
+    run.fetch(all);
     for (std::size_t j = 0; j < part.ends; ++j) parts[j].push_back(run.output(j));
   }
   std::vector<Tensor> out;
   for (std::size_t j = 0; j < part.ends; ++j) {
-    out.push_back(stack_rows(parts[j]).reshaped(with_rows(count, to[j].row_dims)));
+    out.push_back(joined(parts[j]).reshaped(with_rows(count, to[j].row_dims)));
   }
   return out;
 }
@@ -191,18 +233,18 @@ std::vector<Tensor> AffinePrefix::pull(const std::vector<Tensor>& gradients) con
   if (!moved_) return gradients;
   std::vector<Tensor> out;
   std::size_t at = 0;
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
+  for (std::size_t i = 0; i < prefix_->parts.size(); ++i) {
     Tensor sum;
-    if (parts_[i].stays) sum = gradients[at++];
-    if (parts_[i].ends > 0) {
+    if (prefix_->parts[i].stays) sum = gradients[at++];
+    if (prefix_->parts[i].ends > 0) {
       Tensor pulled = pull_part(i, moved_->vary().data() + at, gradients.data() + at);
-      if (parts_[i].stays) {
+      if (prefix_->parts[i].stays) {
         const auto to = pulled.mutable_data<double>();
         const auto direct = sum.data<double>();
         for (std::size_t k = 0; k < to.size(); ++k) to[k] += direct[k];
       }
       sum = std::move(pulled);
-      at += parts_[i].ends;
+      at += prefix_->parts[i].ends;
     }
     out.push_back(std::move(sum));
   }
@@ -210,27 +252,31 @@ std::vector<Tensor> AffinePrefix::pull(const std::vector<Tensor>& gradients) con
 }
 
 Tensor AffinePrefix::pull_part(std::size_t i, const CutValue* to, const Tensor* gradients) const {
-  const Part& part = parts_[i];
+  const Part& part = prefix_->parts[i];
   const CutValue& from = given_.vary()[i];
-  Graph g;
-  Builder b(g, given_.model().evaluator());
-  // The gradient of an affine operator does not depend on the point.
-  const ValueId x = b.zeros(from.dtype, from.one_row);
-  std::vector<ValueId> dy;
-  for (std::size_t j = 0; j < part.ends; ++j) {
-    dy.push_back(g.add_input(detail::concat("dy ", j), to[j].dtype, with_rows(1, to[j].row_dims)));
-  }
-  Builder plain(g);  // without folding: the nodes are to be differentiated
-  const std::vector<ValueId> map = splice(plain, part.graph, {x});
-  GradientRequest request;
-  for (std::size_t j = 0; j < part.ends; ++j) {
-    request.seeds.push_back(
-        {map[index_of(part.graph.outputs()[j])], from_rows_first(plain, dy[j], to[j].one_row, to[j].rows, false)});
-  }
-  request.wrt = {x};
-  const ValueId dx = gradient(plain, request)[0];
-  g.set_outputs({rows_first(plain, dx, from.rows, false)});
-  PlanRun run(plan("pull ", i, std::move(g)));
+  const auto make = [&] {
+    Graph g;
+    Builder b(g, given_.model().evaluator());
+    // The gradient of an affine operator does not depend on the point.
+    const ValueId x = b.zeros(from.dtype, from.one_row);
+    std::vector<ValueId> dy;
+    for (std::size_t j = 0; j < part.ends; ++j) {
+      dy.push_back(g.add_input(detail::concat("dy ", j), to[j].dtype, with_rows(1, to[j].row_dims)));
+    }
+    Builder plain(g);  // without folding: the nodes are to be differentiated
+    const std::vector<ValueId> map = splice(plain, part.graph, {x});
+    GradientRequest request;
+    for (std::size_t j = 0; j < part.ends; ++j) {
+      request.seeds.push_back(
+          {map[index_of(part.graph.outputs()[j])], from_rows_first(plain, dy[j], to[j].one_row, to[j].rows, false)});
+    }
+    request.wrt = {x};
+    const ValueId dx = gradient(plain, request)[0];
+    g.set_outputs({rows_first(plain, dx, from.rows, false)});
+    return g;
+  };
+  const RunPool::Run held = given_.model().run_of(plan("pull", i, make), given_.request().compute.memory_bytes);
+  PlanRun& run = *held;
   std::vector<Tensor> parts;
   const std::int64_t count = gradients[0].dims()[0];
   for (std::int64_t r = 0; r < count; ++r) {
@@ -238,7 +284,7 @@ Tensor AffinePrefix::pull_part(std::size_t i, const CutValue* to, const Tensor* 
     run.execute();
     parts.push_back(run.output(0).to(DType::f64));
   }
-  return stack_rows(parts).reshaped(with_rows(count, from.row_dims));
+  return joined(parts).reshaped(with_rows(count, from.row_dims));
 }
 
 }  // namespace onnxray

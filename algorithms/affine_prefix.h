@@ -4,6 +4,7 @@
 // have several such readers (the branches of a residual block, the projections of an attention), and others besides,
 // for which it stays cut itself.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -33,13 +34,21 @@ class AffinePrefix {
     std::size_t ends = 0;  // further ones, in order the outputs of `graph`
     Graph graph;           // from the value
   };
-  [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& what, std::size_t part, Graph graph) const;
+  // What requests of one structure have in common.
+  struct Prefix {
+    std::vector<Part> parts;
+    std::optional<Session::Cut> cut;  // none: nothing is worth moving
+    [[nodiscard]] std::vector<const Graph*> graphs() const;
+  };
+  [[nodiscard]] Prefix find() const;
+  [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& what, std::size_t part,
+                                                 const std::function<Graph()>& make) const;
   [[nodiscard]] std::vector<Tensor> push_part(std::size_t i, const CutValue* to, const Tensor& rows) const;
   [[nodiscard]] Tensor pull_part(std::size_t i, const CutValue* to, const Tensor* gradients) const;
 
   const Session& given_;
+  std::shared_ptr<const Prefix> prefix_;
   std::optional<Session> moved_;
-  std::vector<Part> parts_;
 };
 
 }  // namespace onnxray

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <optional>
 
 #include "algorithms/out_of_memory.h"
@@ -9,6 +10,32 @@
 #include "engine/plan.h"
 
 namespace onnxray {
+namespace {
+
+// What requests of one structure have in common.
+struct OneRow {
+  Graph graph;
+  std::optional<std::vector<RowMap>> rows;  // of the outputs; none: rows mix
+  std::string mixed;                        // where
+  [[nodiscard]] std::vector<const Graph*> graphs() const { return {&graph}; }
+};
+
+OneRow one_row_of(const Model& model, const Graph& canonical, const std::vector<ValueId>& values, Precision precision) {
+  OneRow one;
+  one.graph =
+      prepare_suffix(prepare_forward(extract(canonical, {}, values), precision, model.evaluator()), model.evaluator());
+  const Batched probe = batch_rows(one.graph, 2);
+  one.mixed = probe.mixed;
+  if (!probe.graph) return one;
+  one.rows.emplace();
+  for (const ValueId v : one.graph.outputs()) {
+    one.rows->push_back(probe.graph->value(probe.values[static_cast<std::size_t>(v)]).rows);
+  }
+  return one;
+}
+
+}  // namespace
+
 Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<std::string> values,
                     const ComputeOptions& compute) {
   const auto start = std::chrono::steady_clock::now();
@@ -26,17 +53,22 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
     ids.push_back(canonical->graph.find(name));
     ONNXRAY_CHECK(ids.back() != kNoValue, "the model has no value '", name, "'");
   }
-  const Graph one = prepare_suffix(
-      prepare_forward(extract(canonical->graph, {}, ids), out.report.precision, model.evaluator()), model.evaluator());
-  Batched probe = batch_rows(one, 2);
-  out.report.batched = probe.graph.has_value();
+  std::string key;
+  if (!canonical->depends_on_data) {
+    key = detail::concat("evaluate p", static_cast<int>(out.report.precision));
+    for (const auto& [name, dims] : spec.dims) key += keyed("in", name) + to_string(dims);
+    for (const auto& [name, rows] : spec.rows) key += keyed("rows", name);
+    for (const std::string& name : values) key += keyed("of", name);
+  }
+  const auto prepare = [&] { return one_row_of(model, canonical->graph, ids, out.report.precision); };
+  const auto prepared =
+      key.empty() ? std::make_shared<const OneRow>(prepare()) : model.shared<OneRow>("one row " + key, prepare);
+  const Graph& one = prepared->graph;
+  out.report.batched = prepared->rows.has_value();
   if (!out.report.batched && examples > 1) {
-    out.report.notices.push_back("rows run one at a time: they mix at " + probe.mixed);
+    out.report.notices.push_back("rows run one at a time: they mix at " + prepared->mixed);
   }
-  std::vector<RowMap> maps;
-  for (const ValueId v : one.outputs()) {
-    maps.push_back(probe.graph ? probe.graph->value(probe.values[static_cast<std::size_t>(v)]).rows : RowMap::none());
-  }
+  const std::vector<RowMap> maps = prepared->rows.value_or(std::vector<RowMap>(values.size()));
   const auto build = [&](std::int64_t rows) {
     Graph g = out.report.batched ? std::move(*batch_rows(one, rows).graph) : one;
     Rewriter rw(g, model.evaluator());
@@ -50,21 +82,26 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
     h.set_outputs(std::move(outs));
     return lower_for(model.backend(), h, model.evaluator());
   };
+  const auto compiled = [&](std::int64_t rows) {
+    const auto make = [&] { return build(rows); };
+    if (key.empty()) return Plan::compile(make(), model.backend(), model.prepared());
+    return model.plan(detail::concat(key, "|R", rows), make);
+  };
   std::int64_t chunk = 1;
-  if (out.report.batched) {
-    const ChunkLimits limits = chunk_limits(compute, model.backend());
-    const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(build(1)).bytes);
-    chunk = compute.chunk > 0
-                ? compute.chunk
-                : std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(limits.budget, limits.wanted) / per_row),
-                                           1, limits.rows);
+  if (out.report.batched && examples > 1) {
+    if (compute.chunk > 0) {
+      chunk = compute.chunk;
+    } else {
+      const ChunkLimits limits = chunk_limits(compute, model.backend());
+      const auto one_row = [&] { return build(1); };
+      const std::size_t per_row = std::max<std::size_t>(1, activation_bytes(model, key, one_row));
+      chunk = std::clamp<std::int64_t>(static_cast<std::int64_t>(std::min(limits.budget, limits.wanted) / per_row), 1,
+                                       limits.rows);
+    }
     chunk = std::min(chunk, examples);
   }
   std::vector<std::vector<Tensor>> parts(values.size());
   std::shared_ptr<const Plan> plan;
-  const auto compiled = [&](std::int64_t rows) {
-    return Plan::compile(build(rows), model.backend(), model.prepared());
-  };
   std::int64_t compiled_rows = 0;
   // Kernels' scratch memory is known only in a compiled plan.
   while (compute.memory_bytes > 0 && compute.chunk == 0 && chunk > 1) {
@@ -75,17 +112,19 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
     chunk = std::clamp<std::int64_t>(static_cast<std::int64_t>(static_cast<double>(chunk) * fits), 1, chunk - 1);
   }
   const std::int64_t planned = chunk;
+  std::vector<std::size_t> all(values.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
   std::int64_t rows = 0;
   for (std::int64_t first = 0; first < examples; first += rows) {
-    std::optional<PlanRun> made;
-    while (!made) {
+    RunPool::Run made;
+    while (made == nullptr) {
       rows = std::min(chunk, examples - first);
       if (rows != compiled_rows) {
         plan = compiled(rows);
         compiled_rows = rows;
       }
       try {
-        made.emplace(plan);
+        made = model.run_of(plan, compute.memory_bytes);
       } catch (const Error& e) {
         // Somebody else uses the device: fewer rows may fit beside them.
         if (e.kind() != ErrorKind::kOutOfMemory || compute.chunk > 0 || rows == 1) throw;
@@ -107,6 +146,7 @@ Evaluation evaluate(const Model& model, const NamedTensors& inputs, std::vector<
       }
     }
     run.execute();
+    run.fetch(all);
     for (std::size_t i = 0; i < values.size(); ++i) parts[i].push_back(run.output(i));
     out.report.peak_bytes = std::max(out.report.peak_bytes, plan->arena_bytes());
     out.report.rows += rows;

@@ -122,7 +122,7 @@ class IncrementalRows::Program {
   std::shared_ptr<const Plan> clean_, plan_;
   std::size_t kept_bytes_ = 0;
   std::vector<double> clean_scalars_;
-  std::unique_ptr<PlanRun> rows_;
+  RunPool::Run rows_;
 };
 
 IncrementalRows::Program::Program(const IncrementalRows& owner, const Class& part) : owner_(owner), part_(part) {
@@ -161,8 +161,8 @@ IncrementalRows::Program::Program(const IncrementalRows& owner, const Class& par
   while (rows_ == nullptr) {
     try {
       // Each example's clean pass needs its memory beside the rows'.
-      const auto clean = backend.device != nullptr ? std::make_unique<PlanRun>(clean_) : nullptr;
-      rows_ = std::make_unique<PlanRun>(plan_);
+      const auto clean = backend.device != nullptr ? s.model().run_of(clean_, options.memory_bytes) : nullptr;
+      rows_ = s.model().run_of(plan_, options.memory_bytes);
     } catch (const Error& e) {
       // Somebody else uses the device: fewer rows may fit beside them.
       if (e.kind() != ErrorKind::kOutOfMemory || options.chunk > 0 || chunk_ == 1) throw;
@@ -267,11 +267,15 @@ void IncrementalRows::Program::start(std::int64_t example) {
   for (const CutValue& c : s.vary()) given.push_back(example_of(c.actual, c, example));
   for (const CutValue& c : s.held()) given.push_back(example_of(c.actual, c, example));
   for (const Session::Target& t : s.targets()) seeds.push_back(t.seeds.rows(example * k, (example + 1) * k));
-  PlanRun clean(clean_);
+  const RunPool::Run held = s.model().run_of(clean_, s.request().compute.memory_bytes);
+  PlanRun& clean = *held;
   std::size_t slot = 0;
   for (const Tensor& t : given) clean.bind(slot++, t);
   for (const Tensor& t : seeds) clean.bind(slot++, t);
   clean.execute();
+  std::vector<std::size_t> all(1 + graphs_.kept);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  clean.fetch(all);
   clean_scalars_ = clean.output(0).to_doubles();
 
   slot = 0;

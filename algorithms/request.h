@@ -63,5 +63,9 @@ struct ChunkLimits {
   std::int64_t rows = 1;
 };
 [[nodiscard]] ChunkLimits chunk_limits(const ComputeOptions& options, const Backend& backend);
+// Bytes of the activations of a lowered graph. The model remembers them under a key that says everything `make` depends
+// on; empty: it does not.
+[[nodiscard]] std::size_t activation_bytes(const Model& model, const std::string& key,
+                                           const std::function<Graph()>& make);
 
 }  // namespace onnxray

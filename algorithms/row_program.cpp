@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "algorithms/out_of_memory.h"
 #include "algorithms/row_graph.h"
+#include "engine/base/phases.h"
 
 namespace onnxray {
 
 RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<Tensor>& baselines, std::int64_t total)
     : session_(session), spec_(std::move(spec)), scalars_(static_cast<std::int64_t>(session.to().size())) {
   for (std::size_t i = 0; i < baselines.size(); ++i) baselines_.push_back(baselines[i].to(session.vary()[i].dtype));
+  const InPhase phase(Phase::kPrepare);
   const ComputeOptions& options = session.request().compute;
   const Model& model = session.model();
   std::vector<std::string> cotangents;
@@ -20,6 +23,14 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
                      cotangents);
   };
 
+  std::string key = session.key();
+  for (const Tensor& t : baselines_) key += detail::concat("|b", t.dims()[0]);
+  key += detail::concat("|", spec_.key, spec_.gradient ? "|gradient" : "", spec_.values ? "|values" : "",
+                        spec_.absorbed ? "|absorbed" : "", "|folds", spec_.folds.size(), "|E", session.examples(), "|K",
+                        scalars_);
+  for (const RowInput& in : spec_.inputs) {
+    key += keyed(in.per_row ? "per row" : "given", in.name) + std::string(name_of(in.dtype)) + to_string(in.dims);
+  }
   if (!session.batched()) {
     chunk_ = 1;
   } else if (options.chunk > 0) {
@@ -29,7 +40,9 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     // over the chunks. A function of model, request and budget alone.
     const ChunkLimits limits = chunk_limits(options, model.backend());
     const std::size_t budget = limits.budget;
-    const std::size_t per_row = std::max<std::size_t>(1, plan_buffers(lowered(1)).bytes);
+    const auto one_row = [&] { return lowered(1); };
+    const std::size_t per_row =
+        std::max<std::size_t>(1, activation_bytes(model, session.key().empty() ? "" : key, one_row));
     const auto fit = static_cast<std::int64_t>(std::min(budget, limits.wanted) / per_row);
     const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
     ONNXRAY_CHECK(options.memory_bytes == 0 || per_row <= budget, "one row needs ", mib(per_row),
@@ -39,12 +52,6 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
     chunk_ = (std::max<std::int64_t>(1, total) + chunks - 1) / chunks;
   }
 
-  std::string key = session.key();
-  for (const Tensor& t : baselines_) key += detail::concat("|b", t.dims()[0]);
-  key += detail::concat("|", spec_.key, spec_.gradient ? "|gradient" : "", spec_.values ? "|values" : "",
-                        spec_.absorbed ? "|absorbed" : "", "|folds", spec_.folds.size(), "|E", session.examples(), "|K",
-                        scalars_);
-  for (const RowInput& in : spec_.inputs) key += "|" + in.name + to_string(in.dims);
   const auto compiled = [&] {
     const auto make = [&] { return lowered(chunk_); };
     if (session.key().empty()) return Plan::compile(make(), model.backend(), model.prepared());
@@ -60,7 +67,7 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   const std::int64_t planned = chunk_;
   while (run_ == nullptr) {
     try {
-      run_ = std::make_unique<PlanRun>(plan);
+      run_ = model.run_of(plan, options.memory_bytes);
     } catch (const Error& e) {
       // Somebody else uses the device: fewer rows may fit beside them.
       if (e.kind() != ErrorKind::kOutOfMemory || options.chunk > 0 || chunk_ == 1) throw;
@@ -76,7 +83,7 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
       plan = nullptr;
       chunk_ = (chunk_ + 1) / 2;
       plan = compiled();
-      run_ = std::make_unique<PlanRun>(plan);
+      run_ = model.run_of(plan, options.memory_bytes);
     }
     session.notice(out_of_memory_notice(chunk_, planned));
   }
@@ -91,13 +98,8 @@ RowProgram::RowProgram(const Session& session, RowSpec spec, const std::vector<T
   }
   for (const CutValue& c : session.held()) bind_slot(row_input::held(c), c.actual);
   for (const Session::Target& t : session.targets()) bind_slot(row_input::seed(t), t.seeds);
-  states_.resize(spec_.folds.size());
   for (std::size_t f = 0; f < spec_.folds.size(); ++f) {
-    for (const CutValue& c : session.from()) {
-      const std::string name = row_input::state(f, c);
-      states_[f].push_back(Tensor::zeros(DType::f64, g.value(g.inputs()[slots_.at(name)]).dims));
-      bind_slot(name, states_[f].back());
-    }
+    for (const CutValue& c : session.from()) run_->bind_zeros(slots_.at(row_input::state(f, c)));
   }
 }
 
@@ -138,37 +140,54 @@ void RowProgram::run(std::span<const Row> rows) {
   bind_slot(row_input::kForwardRow, Tensor::ints(forward_row));
   bind_slot(row_input::kWeight, weight);
   run_->execute();
+  values_.clear();
+  reference_values_.clear();
+  absorbed_.clear();
+}
+
+// Everything but the states, which are asked for once, after the last chunk.
+void RowProgram::fetch() const {
+  if (!values_.empty()) return;
+  std::vector<std::size_t> outputs(first_gradient());
+  if (spec_.gradient) outputs.resize(outputs.size() + session_.from().size());
+  if (spec_.values) outputs.resize(outputs.size() + session_.from().size());
+  std::iota(outputs.begin(), outputs.end(), std::size_t{0});
+  run_->fetch(outputs);
   values_ = run_->output(0).to_doubles();
   if (has_reference()) reference_values_ = run_->output(1).to_doubles();
   if (spec_.absorbed) absorbed_ = run_->output(first_gradient() - 1).to_doubles();
 }
 
 double RowProgram::value(std::int64_t r, std::size_t scalar) const {
+  fetch();
   return values_.at(static_cast<std::size_t>(r * scalars_) + scalar);
 }
 
 double RowProgram::reference_value(std::int64_t r, std::size_t scalar) const {
+  fetch();
   return reference_values_.at(static_cast<std::size_t>(r * scalars_) + scalar);
 }
 
 double RowProgram::absorbed(std::int64_t r, std::size_t scalar) const {
+  fetch();
   return absorbed_.at(static_cast<std::size_t>(r * scalars_) + scalar);
 }
 
 Tensor RowProgram::gradient(std::size_t i) const {
   ONNXRAY_ASSERT(spec_.gradient);
+  fetch();
   return run_->output(first_gradient() + i).rows(0, used_rows_ * scalars_);
 }
 
 Tensor RowProgram::from_value(std::size_t i) const {
   ONNXRAY_ASSERT(spec_.values);
+  fetch();
   const std::size_t gradients = spec_.gradient ? session_.from().size() : 0;
   return run_->output(first_gradient() + gradients + i).rows(0, used_rows_);
 }
 
-const Tensor& RowProgram::folded(std::size_t i, std::size_t f) const {
-  run_->read_back(slots_.at(row_input::state(f, session_.from().at(i))));
-  return states_.at(f).at(i);
+Tensor RowProgram::folded(std::size_t i, std::size_t f) const {
+  return run_->state(slots_.at(row_input::state(f, session_.from().at(i))));
 }
 
 }  // namespace onnxray

@@ -111,7 +111,7 @@ class RowProgram {
   [[nodiscard]] std::int64_t chunk() const { return chunk_; }
   // Binds a RowInput: [chunk(), dims...] per row (rows past the last one of a chunk are ignored), or dims.
   void bind(std::string_view name, const Tensor& tensor);
-  // Runs up to chunk() rows.
+  // Runs up to chunk() rows; on a device it queues them, and whoever asks for a result waits.
   void run(std::span<const Row> rows);
 
   // After run(): the scalars of row r, one per `to`.
@@ -125,7 +125,7 @@ class RowProgram {
   // The from value i: [rows, row_dims...].
   [[nodiscard]] Tensor from_value(std::size_t i) const;
   // The state of fold f for from value i: float64 [E * K, dims of the fold...].
-  [[nodiscard]] const Tensor& folded(std::size_t i, std::size_t f = 0) const;
+  [[nodiscard]] Tensor folded(std::size_t i, std::size_t f = 0) const;
   [[nodiscard]] std::size_t peak_bytes() const { return run_->plan().arena_bytes(); }
   [[nodiscard]] PlanRun& plan_run() { return *run_; }
 
@@ -134,15 +134,16 @@ class RowProgram {
   [[nodiscard]] std::size_t first_gradient() const { return 1 + (has_reference() ? 1 : 0) + (spec_.absorbed ? 1 : 0); }
   [[nodiscard]] bool has_reference() const { return spec_.rules != nullptr && spec_.rules->reference; }
   void bind_slot(const std::string& name, const Tensor& tensor);
+  void fetch() const;
 
   const Session& session_;
   RowSpec spec_;
   std::vector<Tensor> baselines_;
   std::int64_t chunk_ = 1, scalars_ = 1;
-  std::unique_ptr<PlanRun> run_;
+  RunPool::Run run_;
   std::map<std::string, std::size_t, std::less<>> slots_;  // plan inputs by name
-  std::vector<std::vector<Tensor>> states_;                // [fold][from value]
-  std::vector<double> values_, reference_values_, absorbed_;
+  // Of the last run; empty until somebody asks.
+  mutable std::vector<double> values_, reference_values_, absorbed_;
   std::int64_t used_rows_ = 0;
 };
 

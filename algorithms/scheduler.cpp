@@ -39,6 +39,8 @@ void Scheduler::run(RowProgram& program, std::int64_t count, const std::function
     if (prepare) prepare(first, n);
     program.run(rows);
     absorb(first, n);
+    // Progress counts rows that are done, not queued.
+    if (options_.progress) program.plan_run().synchronise();
     tick(n);
   }
   if (!options_.profile) return;

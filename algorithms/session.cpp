@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/base/phases.h"
 #include "engine/op.h"
 
 namespace onnxray {
@@ -14,6 +15,20 @@ ValueId find_value(const Graph& g, const std::string& name, const char* role) {
   const ValueId v = g.find(name);
   ONNXRAY_CHECK(v != kNoValue, role, " '", name, "': the model has no value of that name (`onnxray info` lists them)");
   return v;
+}
+
+template <class T>
+bool all_finite(std::span<const T> values) {
+  unsigned others = 0;
+  for (const T x : values) others |= static_cast<unsigned>(!(x - x == 0));
+  return others == 0;
+}
+
+bool all_finite(const Tensor& t) {
+  if (t.dtype() == DType::f32) return all_finite(t.data<float>());
+  if (t.dtype() == DType::f64) return all_finite(t.data<double>());
+  const std::vector<double> wide = t.to_doubles();
+  return all_finite(std::span<const double>(wide));
 }
 
 // Row maps of all values of a one-row graph, or none if the rows cannot be batched.
@@ -44,9 +59,7 @@ Specialisation specialisation_of(const Model& model, const Request& request, std
     ONNXRAY_CHECK(is_float(in.dtype) ? is_float(t.dtype()) : t.dtype() == in.dtype, "input '", in.name, "' is ",
                   name_of(t.dtype()), ", expected ", name_of(in.dtype));
     if (is_float(in.dtype)) {
-      for (const double x : t.to_doubles()) {
-        if (!(x - x == 0)) throw Error(ErrorKind::kNonFinite, "input '" + in.name + "' holds a NaN or an infinity");
-      }
+      if (!all_finite(t)) throw Error(ErrorKind::kNonFinite, "input '" + in.name + "' holds a NaN or an infinity");
     }
     shapes[in.name] = model.row_shape(in, t);
     examples = std::max(examples, shapes[in.name].rows);
@@ -78,8 +91,18 @@ Dims row_dims_of_value(const Model& model, const Request& request, const std::st
   return dims;
 }
 
+struct Session::Asked {
+  std::vector<std::string> vary, from;
+  bool cut_at_from = false, any_dtype = false;
+};
+
+std::string keyed(const char* role, const std::string& name) {
+  return detail::concat('|', role, ' ', name.size(), ':', name);
+}
+
 Session::Session(const Model& model, const Request& request, bool cut_at_from, bool any_dtype)
     : model_(model), request_(request), precision_(request.compute.precision) {
+  const InPhase phase(Phase::kPrepare);
   if (precision_ == Precision::kDeclared) precision_ = model.default_precision();
 
   const Specialisation spec = specialisation_of(model, request, examples_);
@@ -93,7 +116,8 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
   resolve_targets(g);
 
   // Values: varied, read, asked.
-  std::vector<std::string> from = request.from;
+  Asked asked{.vary = {}, .from = request.from, .cut_at_from = cut_at_from, .any_dtype = any_dtype};
+  std::vector<std::string>& from = asked.from;
   std::vector<std::string> float_inputs;
   for (const ValueInfo& in : model.inputs()) {
     if (is_float(in.dtype)) float_inputs.push_back(in.name);
@@ -106,49 +130,81 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
                 "the model has no float input to attribute to; name a value with `from` (--from), e.g. "
                 "the output of its embedding lookup");
   // Without a cut the actual inputs are the rows, token ids included.
-  std::vector<std::string> vary = from;
+  asked.vary = from;
   ONNXRAY_CHECK(!cut_at_from || request.vary.empty() || request.vary == from,
                 "this method varies what it attributes to (`from`); `vary` (--vary) names something else");
   if (!cut_at_from && !request.vary.empty()) {
-    vary = request.vary;
+    asked.vary = request.vary;
   } else if (!cut_at_from) {
-    vary.clear();
+    asked.vary.clear();
     for (const ValueInfo& in : model.inputs()) {
-      if (examples_ == 1 || spec.rows.contains(in.name)) vary.push_back(in.name);
+      if (examples_ == 1 || spec.rows.contains(in.name)) asked.vary.push_back(in.name);
     }
   }
+  if (!canonical->depends_on_data) {
+    key_ = detail::concat("p", static_cast<int>(precision_), examples_ > 1 ? " many" : "", cut_at_from ? " cut" : "",
+                          any_dtype ? " any" : "");
+    for (const auto& [name, dims] : spec.dims) key_ += keyed("in", name) + to_string(dims);
+    for (const auto& [name, rows] : spec.rows) key_ += keyed("rows", name);
+    for (const std::string& name : asked.vary) key_ += keyed("vary", name);
+    for (const std::string& name : asked.from) key_ += keyed("from", name);
+    for (const Target& t : targets_) key_ += keyed(t.log_probability ? "log" : "to", t.value);
+  }
+  const auto make = [&] { return structure_of(g, asked); };
+  structure_ =
+      key_.empty() ? std::make_shared<const Structure>(make()) : model.shared<Structure>("session " + key_, make);
+  batched_ = structure_->batched;
+  vary_ = structure_->vary;
+  held_ = structure_->held;
+  from_ = structure_->from;
+  suffix_ = structure_->suffix;
+  notices_.insert(notices_.end(), structure_->notices.begin(), structure_->notices.end());
+  if (!batched_ && examples_ > 1) return;  // the caller splits the request into single examples
+
+  make_seeds();
+  for (CutValue& c : vary_) c.actual = run_prefix(c.name, c);
+  for (CutValue& c : held_) c.actual = run_prefix(c.name, c);
+  for (std::size_t i = 0; i < from_.size(); ++i) {
+    if (cut_at_from) from_[i].actual = vary_[i].actual;
+  }
+}
+
+Session::Structure Session::structure_of(const Graph& g, const Asked& asked) const {
+  const std::vector<std::string>&vary = asked.vary, &from = asked.from;
+  Structure made;
+  Graph& whole = made.whole;
   std::vector<ValueId> named;
-  for (const std::string& name : vary) named.push_back(find_value(g, name, cut_at_from ? "from" : "vary"));
+  for (const std::string& name : vary) named.push_back(find_value(g, name, asked.cut_at_from ? "from" : "vary"));
   for (const std::string& name : from) named.push_back(find_value(g, name, "from"));
   for (const Target& t : targets_) named.push_back(find_value(g, t.value, "to"));
   for (const std::string& name : from) {
     const DType t = g.value(g.find(name)).dtype;
-    ONNXRAY_CHECK(any_dtype || is_float(t), "from '", name, "' is ", name_of(t),
+    ONNXRAY_CHECK(asked.any_dtype || is_float(t), "from '", name, "' is ", name_of(t),
                   ": only float values can be attributed to");
   }
-  whole_ = prepare_forward(extract(g, {}, named), precision_, model.evaluator());
-  const std::vector<ValueId> outs = whole_.outputs();
+  whole = prepare_forward(extract(g, {}, named), precision_, model_.evaluator());
+  const std::vector<ValueId> outs = whole.outputs();
   const std::vector<ValueId> vary_ids(outs.begin(), outs.begin() + static_cast<std::ptrdiff_t>(vary.size()));
   const std::vector<ValueId> from_ids(outs.begin() + static_cast<std::ptrdiff_t>(vary.size()),
                                       outs.begin() + static_cast<std::ptrdiff_t>(vary.size() + from.size()));
   const std::vector<ValueId> to_ids(outs.begin() + static_cast<std::ptrdiff_t>(vary.size() + from.size()), outs.end());
 
   std::string mixed;
-  auto maps = row_maps(whole_, mixed);
+  auto maps = row_maps(whole, mixed);
   if (!maps) {
-    batched_ = false;
-    maps = std::vector<RowMap>(whole_.value_count());
-    for (const ValueId v : whole_.inputs()) (*maps)[index_of(v)] = whole_.value(v).rows;
-    notices_.push_back("rows run one at a time: they mix at " + mixed);
+    made.batched = false;
+    maps = std::vector<RowMap>(whole.value_count());
+    for (const ValueId v : whole.inputs()) (*maps)[index_of(v)] = whole.value(v).rows;
+    made.notices.push_back("rows run one at a time: they mix at " + mixed);
   }
   for (std::size_t i = 0; i < from.size(); ++i) {
-    ONNXRAY_CHECK(!whole_.is_constant(from_ids[i]), "from '", from[i], "' is a constant of the model");
+    ONNXRAY_CHECK(!whole.is_constant(from_ids[i]), "from '", from[i], "' is a constant of the model");
   }
 
   // What is computed from the varied values, and what the part behind the cut reads besides them.
-  std::vector<char> downstream(whole_.value_count(), 0);
+  std::vector<char> downstream(whole.value_count(), 0);
   for (const ValueId v : vary_ids) downstream[index_of(v)] = 1;
-  for (const Node& node : whole_.nodes()) {
+  for (const Node& node : whole.nodes()) {
     bool after = false;
     for (const ValueId v : node.inputs) after = after || (v != kNoValue && downstream[index_of(v)] != 0);
     for (const ValueId v : node.outputs) downstream[index_of(v)] |= static_cast<char>(after);
@@ -162,25 +218,25 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
     ONNXRAY_CHECK(any, "'", targets_[i].value, "' does not depend on ",
                   from.size() == 1 ? "'" + from[0] + "'" : std::string("the values to attribute to"));
   }
-  std::vector<char> live(whole_.value_count(), 0), is_cut(whole_.value_count(), 0);
+  std::vector<char> live(whole.value_count(), 0), is_cut(whole.value_count(), 0);
   for (const ValueId v : vary_ids) is_cut[index_of(v)] = 1;
   for (const ValueId v : to_ids) live[index_of(v)] = 1;
   for (const ValueId v : from_ids) live[index_of(v)] = 1;
   std::vector<ValueId> held;
-  std::vector<char> is_held(whole_.value_count(), 0);
+  std::vector<char> is_held(whole.value_count(), 0);
   const auto hold = [&](ValueId v) {
     if (is_held[index_of(v)] == 0 && is_cut[index_of(v)] == 0) held.push_back(v);
     is_held[index_of(v)] = 1;
   };
-  for (std::size_t n = whole_.nodes().size(); n-- > 0;) {
-    const Node& node = whole_.nodes()[n];
+  for (std::size_t n = whole.nodes().size(); n-- > 0;) {
+    const Node& node = whole.nodes()[n];
     bool needed = false;
     for (const ValueId v : node.outputs) {
       needed = needed || (live[index_of(v)] != 0 && is_cut[index_of(v)] == 0 && downstream[index_of(v)] != 0);
     }
     if (!needed) continue;
     for (const ValueId v : node.inputs) {
-      if (v == kNoValue || whole_.is_constant(v)) continue;
+      if (v == kNoValue || whole.is_constant(v)) continue;
       if (downstream[index_of(v)] != 0) live[index_of(v)] = 1;
       else hold(v);
     }
@@ -190,61 +246,50 @@ Session::Session(const Model& model, const Request& request, bool cut_at_from, b
   const auto describe = [&](ValueId v, const std::string& name) {
     CutValue c;
     c.name = name;
-    c.dtype = whole_.value(v).dtype;
-    c.one_row = whole_.value(v).dims;
+    c.dtype = whole.value(v).dtype;
+    c.one_row = whole.value(v).dims;
     c.rows = (*maps)[index_of(v)];
     c.row_dims = row_dims_of(c.one_row, c.rows);
     return c;
   };
-  for (std::size_t i = 0; i < vary.size(); ++i) vary_.push_back(describe(vary_ids[i], vary[i]));
-  for (const ValueId v : held) held_.push_back(describe(v, whole_.label(v)));
-  for (std::size_t i = 0; i < from.size(); ++i) from_.push_back(describe(from_ids[i], from[i]));
-  for (const CutValue& c : vary_) {
-    ONNXRAY_CHECK(!batched_ || c.rows.is_rows(), "'", c.name, "' does not carry rows");
+  for (std::size_t i = 0; i < vary.size(); ++i) made.vary.push_back(describe(vary_ids[i], vary[i]));
+  for (const ValueId v : held) made.held.push_back(describe(v, whole.label(v)));
+  for (std::size_t i = 0; i < from.size(); ++i) made.from.push_back(describe(from_ids[i], from[i]));
+  for (const CutValue& c : made.vary) {
+    ONNXRAY_CHECK(!made.batched || c.rows.is_rows(), "'", c.name, "' does not carry rows");
   }
-  if (!batched_ && examples_ > 1) return;  // the caller splits the request into single examples
+  made.maps = *maps;
+  if (!made.batched && examples_ > 1) return made;
 
   // The suffix; names of unnamed held values are their labels, unique in the graph.
   for (std::size_t i = 0; i < held.size(); ++i) {
-    if (whole_.value(held[i]).name.empty()) whole_.set_name(held[i], whole_.label(held[i]));
+    if (whole.value(held[i]).name.empty()) whole.set_name(held[i], whole.label(held[i]));
   }
-  std::vector<ValueId> cut = vary_ids, asked = to_ids;
+  std::vector<ValueId> cut = vary_ids, asked_values = to_ids;
   cut.insert(cut.end(), held.begin(), held.end());
-  asked.insert(asked.end(), from_ids.begin(), from_ids.end());
-  for (std::size_t v = 0; v < maps->size(); ++v) whole_.value(static_cast<ValueId>(v)).rows = (*maps)[v];
-  suffix_ = prepare_suffix(extract(whole_, cut, asked), model.evaluator());
-  ONNXRAY_ASSERT(suffix_.inputs().size() == cut.size(), "the suffix reads values that were not cut");
-
-  make_seeds(whole_, *maps);
-  for (CutValue& c : vary_) c.actual = run_prefix(c.name, c);
-  for (CutValue& c : held_) c.actual = run_prefix(c.name, c);
-  for (std::size_t i = 0; i < from_.size(); ++i) {
-    if (cut_at_from) from_[i].actual = vary_[i].actual;
-  }
-  if (!canonical->depends_on_data) {
-    key_ = detail::concat("p", static_cast<int>(precision_));
-    for (const auto& [name, dims] : spec.dims) key_ += "|" + name + to_string(dims);
-    for (const auto& [name, rows] : spec.rows) key_ += "|" + name;
-    for (const CutValue& c : vary_) key_ += "|vary " + c.name;
-    for (const CutValue& c : from_) key_ += "|from " + c.name;
-    for (const Target& t : targets_) key_ += (t.log_probability ? "|log " : "|to ") + t.value;
-  }
+  asked_values.insert(asked_values.end(), from_ids.begin(), from_ids.end());
+  for (std::size_t v = 0; v < maps->size(); ++v) whole.value(static_cast<ValueId>(v)).rows = (*maps)[v];
+  Graph suffix = prepare_suffix(extract(whole, cut, asked_values), model_.evaluator());
+  ONNXRAY_ASSERT(suffix.inputs().size() == cut.size(), "the suffix reads values that were not cut");
+  made.suffix = std::make_shared<const Graph>(std::move(suffix));
+  return made;
 }
 
 Tensor Session::run_prefix(const std::string& value, const CutValue& shape) const {
   const bool shared = !shape.rows.is_rows();
   Dims dims = shape.row_dims;
   if (!shared || !batched_) dims.insert(dims.begin(), shared ? 1 : examples_);
-  const ValueId v = whole_.find(value);
+  const Graph& whole = structure_->whole;
+  const ValueId v = whole.find(value);
   ONNXRAY_ASSERT(v != kNoValue, value);
-  if (whole_.value(v).producer < 0) {
+  if (whole.value(v).producer < 0) {
     const Tensor& given = inputs_.at(value);
     // Inputs carry rows on axis 0.
     return given.to(shape.dtype).reshaped(shared && batched_ ? shape.one_row : dims);
   }
   // One example at a time: the prefix runs once.
   const auto make = [&] {
-    Graph g = extract(whole_, {}, {v});
+    Graph g = extract(whole, {}, {v});
     Rewriter rw(g);
     for (const Node& node : g.nodes()) rw.copy(node);
     const ValueId out = rows_first(rw.b, rw(g.outputs()[0]), shape.rows, false);
@@ -252,9 +297,12 @@ Tensor Session::run_prefix(const std::string& value, const CutValue& shape) cons
     h.set_outputs({out});
     return lower_for(model_.backend(), prepare_suffix(h, model_.evaluator()), model_.evaluator());
   };
-  const auto plan = Plan::compile(make(), model_.backend(), model_.prepared());
+  // The value alone, whatever else the request asks for, would be the same plan; the key says more than it must.
+  const auto plan = key_.empty() ? Plan::compile(make(), model_.backend(), model_.prepared())
+                                 : model_.plan(key_ + keyed("prefix", value), make);
   notice(plan->fallback_notice());
-  PlanRun run(plan);
+  const RunPool::Run held = model_.run_of(plan, request_.compute.memory_bytes);
+  PlanRun& run = *held;
   std::vector<Tensor> parts;
   for (std::int64_t e = 0; e < (shared ? 1 : examples_); ++e) {
     for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
@@ -271,27 +319,34 @@ Tensor Session::run_prefix(const std::string& value, const CutValue& shape) cons
   return shared && batched_ ? all.reshaped(shape.one_row) : all.reshaped(dims);
 }
 
-Session Session::cut_again(Graph suffix, const std::vector<std::string>& names) const {
-  Session moved = *this;
+Session::Cut Session::moved_cut(Graph suffix, const std::vector<std::string>& names) const {
   std::string mixed;
   std::optional<std::vector<RowMap>> maps;
   if (batched_) maps = row_maps(suffix, mixed);
   ONNXRAY_ASSERT(!batched_ || maps.has_value(), "rows mix behind the moved cut at ", mixed);
   ONNXRAY_ASSERT(suffix.inputs().size() == names.size() + held_.size());
-  moved.vary_.assign(names.size(), {});
+  Cut cut;
+  cut.vary.resize(names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const ValueId v = suffix.inputs()[i];
-    CutValue& c = moved.vary_[i];
+    CutValue& c = cut.vary[i];
     c.name = names[i];
     c.dtype = suffix.value(v).dtype;
     c.one_row = suffix.value(v).dims;
     c.rows = maps ? (*maps)[index_of(v)] : suffix.value(v).rows;
     c.row_dims = row_dims_of(c.one_row, c.rows);
   }
-  moved.from_ = moved.vary_;
-  moved.suffix_ = std::move(suffix);
-  for (const std::string& name : names) {
-    if (!key_.empty()) moved.key_ += "|cut again " + name;
+  cut.suffix = std::make_shared<const Graph>(std::move(suffix));
+  return cut;
+}
+
+Session Session::cut_again(const Cut& cut) const {
+  Session moved = *this;
+  moved.vary_ = cut.vary;
+  moved.from_ = cut.vary;
+  moved.suffix_ = cut.suffix;
+  for (const CutValue& c : cut.vary) {
+    if (!key_.empty()) moved.key_ += keyed("cut again", c.name);
   }
   return moved;
 }
@@ -302,10 +357,10 @@ void Session::set_actual(std::vector<Tensor> actual) {
 }
 
 std::vector<char> Session::reached(const std::vector<ValueId>& start, const std::vector<ValueId>& blocked) const {
-  std::vector<char> stop(suffix_.value_count(), 0), on(suffix_.value_count(), 0);
+  std::vector<char> stop(suffix_->value_count(), 0), on(suffix_->value_count(), 0);
   for (const ValueId v : blocked) stop[index_of(v)] = 1;
   for (const ValueId v : start) on[index_of(v)] = stop[index_of(v)] == 0;
-  for (const Node& node : suffix_.nodes()) {
+  for (const Node& node : suffix_->nodes()) {
     bool any = false;
     for (const ValueId v : node.inputs) any = any || (v != kNoValue && on[index_of(v)] != 0);
     for (const ValueId v : node.outputs) {
@@ -318,25 +373,25 @@ std::vector<char> Session::reached(const std::vector<ValueId>& start, const std:
 std::string Session::bypass(const std::vector<std::size_t>& which) const {
   std::vector<ValueId> cut;
   for (const std::size_t i : which) cut.push_back(from_output(i));
-  const std::vector<ValueId>& inputs = suffix_.inputs();
+  const std::vector<ValueId>& inputs = suffix_->inputs();
   const std::vector<char> around =
       reached({inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(vary_.size())}, cut);
   ValueId target = kNoValue;
   for (std::size_t t = 0; t < targets_.size(); ++t) {
-    if (around[index_of(suffix_.outputs()[t])] != 0) target = suffix_.outputs()[t];
+    if (around[index_of(suffix_->outputs()[t])] != 0) target = suffix_->outputs()[t];
   }
   if (target == kNoValue) return "";
   // Where the bypass joins what comes through the cut, on the way to the scalar.
   const std::vector<char> through = reached(cut, {});
-  for (const Node& node : suffix_.nodes()) {
+  for (const Node& node : suffix_->nodes()) {
     bool joins = false;
     for (const ValueId v : node.inputs) joins = joins || (v != kNoValue && through[index_of(v)] != 0);
     if (!joins || reached(node.outputs, {})[index_of(target)] == 0) continue;
     for (const ValueId v : node.inputs) {
-      if (v != kNoValue && around[index_of(v)] != 0) return suffix_.label(v);
+      if (v != kNoValue && around[index_of(v)] != 0) return suffix_->label(v);
     }
   }
-  return suffix_.label(target);
+  return suffix_->label(target);
 }
 
 bool Session::are_parallel(const std::vector<std::size_t>& which) const {
@@ -356,7 +411,7 @@ void Session::expect_between() const {
     if (input) continue;
     const std::vector<char> after = reached({from_output(i)}, {});
     bool any = false;
-    for (std::size_t t = 0; t < targets_.size(); ++t) any = any || after[index_of(suffix_.outputs()[t])] != 0;
+    for (std::size_t t = 0; t < targets_.size(); ++t) any = any || after[index_of(suffix_->outputs()[t])] != 0;
     ONNXRAY_CHECK(any, "'", targets_[0].value, "' does not depend on '", from_[i].name, "'");
   }
 }

@@ -2,6 +2,7 @@
 // what varies and what is asked, runs the part before the cut once per example, and builds row programs for the rest.
 #pragma once
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,13 +55,19 @@ class Session {
   [[nodiscard]] const Request& request() const { return request_; }
 
   // The graph behind the cut for one row: inputs vary..., held...; outputs targets..., from....
-  [[nodiscard]] const Graph& suffix() const { return suffix_; }
+  [[nodiscard]] const Graph& suffix() const { return *suffix_; }
   // Identifies the suffix among all requests on the model; empty when it depends on data and must not be cached.
   [[nodiscard]] const std::string& key() const { return key_; }
 
   // The same request with its cut moved: `suffix` has the inputs vary..., held... and the outputs targets..., vary...,
-  // where the varied values, any number of them, are called `names`; set_actual gives their contents, rows first.
-  [[nodiscard]] Session cut_again(Graph suffix, const std::vector<std::string>& names) const;
+  // where the varied values, any number of them, are called `names`; set_actual gives their contents, rows first. What
+  // moved_cut gives depends on no contents.
+  struct Cut {
+    std::shared_ptr<const Graph> suffix;
+    std::vector<CutValue> vary;
+  };
+  [[nodiscard]] Cut moved_cut(Graph suffix, const std::vector<std::string>& names) const;
+  [[nodiscard]] Session cut_again(const Cut& cut) const;
   void set_actual(std::vector<Tensor> actual);
 
   // A value that carries what varies to the scalars without passing any of the from values `which`; empty if they cut
@@ -75,12 +82,26 @@ class Session {
   [[nodiscard]] Tensor actual_of(const std::string& value) const;
 
  private:
+  // What requests of one structure (shapes, names, precision) have in common: everything but contents and targets'
+  // elements.
+  struct Structure {
+    bool batched = true;
+    std::vector<CutValue> vary, held, from;  // without contents
+    Graph whole;                             // one row, from the model's inputs
+    std::vector<RowMap> maps;                // of its values
+    std::shared_ptr<const Graph> suffix = std::make_shared<Graph>();
+    std::vector<std::string> notices;
+    [[nodiscard]] std::vector<const Graph*> graphs() const { return {&whole, suffix.get()}; }
+  };
+  struct Asked;  // what the structure depends on
+  [[nodiscard]] Structure structure_of(const Graph& canonical, const Asked& asked) const;
+
   Tensor run_prefix(const std::string& value, const CutValue& shape) const;
-  [[nodiscard]] ValueId from_output(std::size_t i) const { return suffix_.outputs()[targets_.size() + i]; }
+  [[nodiscard]] ValueId from_output(std::size_t i) const { return suffix_->outputs()[targets_.size() + i]; }
   // Values of the suffix that depend on `start` (themselves included) around what is blocked.
   [[nodiscard]] std::vector<char> reached(const std::vector<ValueId>& start, const std::vector<ValueId>& blocked) const;
   void resolve_targets(const Graph& canonical);
-  void make_seeds(const Graph& one_row, const std::vector<RowMap>& rows);
+  void make_seeds();
 
   const Model& model_;
   const Request& request_;
@@ -91,12 +112,14 @@ class Session {
   std::vector<Scalar> to_;
   std::vector<Target> targets_;
   mutable std::vector<std::string> notices_;
-  Graph whole_;  // one row, from the model's inputs
-  Graph suffix_;
+  std::shared_ptr<const Structure> structure_;
+  std::shared_ptr<const Graph> suffix_;
   std::string key_;
-  std::vector<std::string> input_names_;  // of whole_, in order
   NamedTensors inputs_;
 };
+
+// A name as a part of a key: no name can imitate the rest of one.
+[[nodiscard]] std::string keyed(const char* role, const std::string& name);
 
 // [row axis first, then the other dims; inner blocks follow the row]: how arrays are handed over.
 [[nodiscard]] ValueId rows_first(Builder& b, ValueId v, const RowMap& rows, bool batched);

@@ -64,7 +64,9 @@ void Session::resolve_targets(const Graph& canonical) {
   }
 }
 
-void Session::make_seeds(const Graph& g, const std::vector<RowMap>& maps) {
+void Session::make_seeds() {
+  const Graph& g = structure_->whole;
+  const std::vector<RowMap>& maps = structure_->maps;
   const auto k = static_cast<std::int64_t>(to_.size());
   for (Target& target : targets_) {
     const ValueId v = g.find(target.value);

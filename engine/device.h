@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
+
+#include "engine/base/error.h"
 
 namespace onnxray {
 
@@ -20,6 +24,14 @@ struct Fault {
   std::int64_t value;  // the index that is out of range
 };
 
+// Memory of a device that somebody holds for later and can do without.
+class IdleMemory {
+ public:
+  virtual ~IdleMemory() = default;
+  // Gives it back. Whether there was any.
+  virtual bool release() = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -31,14 +43,39 @@ class Device {
   // Makes it the calling thread's device; called before a thread queues steps.
   virtual void use() const {}
 
-  // 256-byte aligned, contents undefined. Throws kOutOfMemory with what was asked and what is free.
-  [[nodiscard]] virtual std::shared_ptr<void> allocate(std::size_t bytes) const = 0;
+  // 256-byte aligned, contents undefined. Where nothing is free, idle memory is released and the allocation tried
+  // again. Throws kOutOfMemory with what was asked and what is free.
+  [[nodiscard]] std::shared_ptr<void> allocate(std::size_t bytes) const {
+    try {
+      return take(bytes);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kOutOfMemory || !release_idle()) throw;
+    }
+    return take(bytes);
+  }
+  // Host memory from and to which copies can be queued.
+  [[nodiscard]] virtual std::shared_ptr<void> allocate_pinned(std::size_t bytes) const {
+    return std::shared_ptr<std::byte[]>(new std::byte[bytes + 1]);
+  }
   [[nodiscard]] virtual std::shared_ptr<void> create_stream() const = 0;
+  // From now on `idle` is asked when memory is short, as long as it lives.
+  void register_idle(const std::weak_ptr<IdleMemory>& idle) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::erase_if(idle_, [](const auto& i) { return i.expired(); });
+    idle_.push_back(idle);
+  }
 
   // In the order of the stream. The host memory of an upload may be reused when the call returns; a download has
   // arrived when the call returns.
   virtual void upload(void* device, const void* host, std::size_t bytes, Stream stream) const = 0;
   virtual void download(void* host, const void* device, std::size_t bytes, Stream stream) const = 0;
+  // The same, only queued: `pinned` is from allocate_pinned and in use until the stream has been synchronised.
+  virtual void queue_upload(void* device, const void* pinned, std::size_t bytes, Stream stream) const {
+    upload(device, pinned, bytes, stream);
+  }
+  virtual void queue_download(void* pinned, const void* device, std::size_t bytes, Stream stream) const {
+    download(pinned, device, bytes, stream);
+  }
   virtual void zero(void* device, std::size_t bytes, Stream stream) const = 0;
   // Waits until everything queued is done. Throws when the device reports an error.
   virtual void synchronise(Stream stream) const = 0;
@@ -49,6 +86,26 @@ class Device {
     (void)stream, (void)queue;
     return nullptr;
   }
+
+ private:
+  // allocate() without a second try.
+  [[nodiscard]] virtual std::shared_ptr<void> take(std::size_t bytes) const = 0;
+
+  bool release_idle() const {
+    std::vector<std::weak_ptr<IdleMemory>> all;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      all = idle_;
+    }
+    bool any = false;
+    for (const auto& weak : all) {
+      if (const auto idle = weak.lock()) any = idle->release() || any;
+    }
+    return any;
+  }
+
+  mutable std::mutex mutex_;
+  mutable std::vector<std::weak_ptr<IdleMemory>> idle_;
 };
 
 }  // namespace onnxray

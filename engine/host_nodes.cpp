@@ -13,9 +13,6 @@ class StandIn : public Device {
   [[nodiscard]] const std::string& description() const override { return description_; }
   [[nodiscard]] std::size_t total_bytes() const override { return std::size_t{1} << 40; }
   [[nodiscard]] int processors() const override { return 1; }
-  [[nodiscard]] std::shared_ptr<void> allocate(std::size_t bytes) const override {
-    return std::shared_ptr<std::byte[]>(new std::byte[bytes]);
-  }
   [[nodiscard]] std::shared_ptr<void> create_stream() const override { return nullptr; }
   void upload(void* to, const void* from, std::size_t bytes, Stream) const override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes, Stream) const override { std::memcpy(to, from, bytes); }
@@ -23,6 +20,10 @@ class StandIn : public Device {
   void synchronise(Stream) const override {}
 
  private:
+  [[nodiscard]] std::shared_ptr<void> take(std::size_t bytes) const override {
+    return std::shared_ptr<std::byte[]>(new std::byte[bytes]);
+  }
+
   std::string description_ = "no device";
 };
 

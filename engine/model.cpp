@@ -3,8 +3,13 @@
 #include <algorithm>
 #include <list>
 #include <mutex>
+#include <numeric>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
+
+#include "engine/base/parallel.h"
+#include "engine/base/phases.h"
 
 namespace onnxray {
 
@@ -25,15 +30,12 @@ struct Model::State {
   Evaluator evaluate;
   std::shared_ptr<PreparedConstants> prepared = std::make_shared<PreparedConstants>();
 
-  // Graphs and plans by key, most recently used first.
-  struct CachedPlan {
-    std::string key;
-    std::shared_ptr<const Plan> plan;
-  };
-  static constexpr std::size_t kPlanBytes = std::size_t{1} << 30;  // arenas are per run; this bounds prepared weights
-  static constexpr std::size_t kMaxPlans = 16, kMaxGraphs = 8;
+  // Graphs, plans and what else is remembered by key, most recently used first.
+  static constexpr std::size_t kConstantBytes = std::size_t{1} << 30;  // arenas are per run; this bounds weights
+  static constexpr std::size_t kMaxPlans = 16, kMaxOthers = 32, kMaxGraphs = 8;
   std::mutex mutex;
-  std::list<CachedPlan> plans;
+  std::list<std::pair<std::string, Remembered>> remembered;
+  std::shared_ptr<RunPool> runs;
   std::list<std::pair<std::string, std::shared_ptr<const SpecialisedGraph>>> graphs;
 };
 
@@ -41,6 +43,7 @@ Model::Model(std::shared_ptr<const ModelSource> source, const Backend& backend) 
   state_->source = std::move(source);
   state_->backend = &backend;
   state_->evaluate = evaluator_of(backend);
+  state_->runs = RunPool::make(backend.device);
 }
 
 const std::vector<ValueInfo>& Model::inputs() const { return state_->source->inputs(); }
@@ -103,31 +106,55 @@ std::shared_ptr<const SpecialisedGraph> Model::canonical(const Specialisation& r
   return made;
 }
 
-std::shared_ptr<const Plan> Model::plan(const std::string& key, const std::function<Graph()>& make) const {
+std::shared_ptr<const void> Model::remembered(const std::string& key, const std::function<Remembered()>& make) const {
+  auto& list = state_->remembered;
   {
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    for (auto it = state_->plans.begin(); it != state_->plans.end(); ++it) {
-      if (it->key != key) continue;
-      state_->plans.splice(state_->plans.begin(), state_->plans, it);
-      return state_->plans.front().plan;
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    for (auto it = list.begin(); it != list.end(); ++it) {
+      if (it->first != key) continue;
+      list.splice(list.begin(), list, it);
+      return list.front().second.object;
     }
   }
-  std::shared_ptr<const Plan> made = Plan::compile(make(), *state_->backend, state_->prepared);
-  std::lock_guard<std::mutex> lock(state_->mutex);
-  state_->plans.push_front({key, made});
-  std::size_t bytes = 0, count = 0;
-  std::unordered_set<const void*> counted;  // plans share weights
-  for (auto it = state_->plans.begin(); it != state_->plans.end();) {
-    const Graph& g = it->plan->graph();
-    for (std::size_t v = 0; v < g.value_count(); ++v) {
-      const Tensor& t = g.value(static_cast<ValueId>(v)).constant;
-      if (t.defined() && counted.insert(t.raw()).second) bytes += t.bytes();
+  const Remembered made = make();
+  std::list<std::pair<std::string, Remembered>> gone;  // destroyed without the lock
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  list.emplace_front(key, made);
+  std::size_t bytes = 0, plans = 0, others = 0;
+  std::unordered_set<const void*> counted;  // weights are shared
+  for (auto it = list.begin(); it != list.end();) {
+    for (const Graph* g : it->second.graphs) {
+      for (std::size_t v = 0; v < g->value_count(); ++v) {
+        const Tensor& t = g->value(static_cast<ValueId>(v)).constant;
+        if (t.defined() && counted.insert(t.raw()).second) bytes += t.bytes();
+      }
     }
-    ++count;
-    it = count > 1 && (bytes > State::kPlanBytes || count > State::kMaxPlans) ? state_->plans.erase(it) : std::next(it);
+    ++(it->second.plan ? plans : others);
+    const bool over = bytes > State::kConstantBytes || plans > State::kMaxPlans || others > State::kMaxOthers;
+    const auto next = std::next(it);
+    if (it != list.begin() && over) {
+      --(it->second.plan ? plans : others);
+      gone.splice(gone.end(), list, it);
+    }
+    it = next;
   }
-  return made;
+  return made.object;
 }
+
+std::shared_ptr<const Plan> Model::plan(const std::string& key, const std::function<Graph()>& make) const {
+  // Host kernels divide their scratch memory among the threads that there are when they are prepared.
+  return std::static_pointer_cast<const Plan>(
+      remembered(detail::concat("plan ", max_threads(), ' ', key), [&]() -> Remembered {
+        const auto made = Plan::compile(make(), *state_->backend, state_->prepared);
+        return {made, {&made->graph()}, true};
+      }));
+}
+
+RunPool::Run Model::run_of(std::shared_ptr<const Plan> plan, std::size_t memory_bytes) const {
+  return state_->runs->take(std::move(plan), memory_bytes);
+}
+std::size_t Model::idle_bytes() const { return state_->runs->idle_bytes(); }
+void Model::release_idle() const { (void)state_->runs->release(); }
 
 Precision Model::default_precision() const {
   const auto all = [&](DType t) {
@@ -145,6 +172,7 @@ Precision Model::default_precision() const {
 
 NamedTensors run(const Model& model, const NamedTensors& inputs, std::vector<std::string> values,
                  const RunOptions& options) {
+  std::optional<InPhase> phase(Phase::kPrepare);
   Specialisation request;
   std::string key = detail::concat("run ", static_cast<int>(options.precision), ' ');
   for (const ValueInfo& in : model.inputs()) {
@@ -176,7 +204,7 @@ NamedTensors run(const Model& model, const NamedTensors& inputs, std::vector<std
     const ValueId v = canonical->graph.find(name);
     ONNXRAY_CHECK(v != kNoValue, "the model has no value '", name, "'");
     wanted.push_back(v);
-    key += ">" + name;
+    key += detail::concat('>', name.size(), ':', name);
   }
   const auto make = [&] {
     Graph g = extract(canonical->graph, {}, wanted);
@@ -185,11 +213,16 @@ NamedTensors run(const Model& model, const NamedTensors& inputs, std::vector<std
   };
   const auto plan =
       canonical->depends_on_data ? Plan::compile(make(), model.backend(), model.prepared()) : model.plan(key, make);
-  PlanRun plan_run(plan);
+  const RunPool::Run held = model.run_of(plan);
+  PlanRun& plan_run = *held;
   for (std::size_t i = 0; i < plan->graph().inputs().size(); ++i) {
     plan_run.bind(i, inputs.at(plan->graph().value(plan->graph().inputs()[i]).name));
   }
+  phase.reset();
   plan_run.execute();
+  std::vector<std::size_t> all(values.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  plan_run.fetch(all);
   NamedTensors out;
   for (std::size_t i = 0; i < values.size(); ++i) {
     Tensor t = plan_run.output(i);

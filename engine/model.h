@@ -11,6 +11,7 @@
 #include "engine/graph.h"
 #include "engine/passes/passes.h"
 #include "engine/plan.h"
+#include "engine/run_pool.h"
 
 namespace onnxray {
 
@@ -98,14 +99,41 @@ class Model {
   // Cached by shapes. `data` lets shapes depend on contents (and then nothing is cached).
   [[nodiscard]] std::shared_ptr<const SpecialisedGraph> canonical(const Specialisation& request) const;
 
-  // A plan for `key`, made on the first call; bounded by bytes, least recently used plans go first.
+  // A plan for `key`, made on the first call. The key must say everything that `make` depends on. Plans and what
+  // shared() made are bounded by number and by the bytes of their graphs' constants, least recently used ones go first.
   [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& key, const std::function<Graph()>& make) const;
+  // The same for what else requests of one structure have in common. T::graphs() lists the graphs that it holds.
+  template <class T>
+  [[nodiscard]] std::shared_ptr<const T> shared(const std::string& key, const std::function<T()>& make) const {
+    return std::static_pointer_cast<const T>(remembered(key, [&]() -> Remembered {
+      auto made = std::make_shared<const T>(make());
+      return {made, made->graphs()};
+    }));
+  }
+
+  // A run of the plan for the calling thread alone: one that an earlier request has left, with its memory and its
+  // recorded steps, or a new one. It comes back when the pointer goes. Where the device has no memory for a new run or
+  // a new plan, idle runs are released first. `memory_bytes`: what this run and the idle ones may take together; 0:
+  // three quarters of a device's memory, 1 GiB of the host's.
+  [[nodiscard]] RunPool::Run run_of(std::shared_ptr<const Plan> plan, std::size_t memory_bytes = 0) const;
+  // Memory that the model holds between requests to make the next one fast: arenas, inputs, recorded graphs.
+  [[nodiscard]] std::size_t idle_bytes() const;
+  // Gives it back now. Requests that are under way keep theirs.
+  void release_idle() const;
   [[nodiscard]] std::shared_ptr<PreparedConstants> prepared() const;
 
   // float64 for a model whose floats are declared so, else float32.
   [[nodiscard]] Precision default_precision() const;
 
  private:
+  struct Remembered {
+    std::shared_ptr<const void> object;
+    std::vector<const Graph*> graphs;
+    bool plan = false;
+  };
+  [[nodiscard]] std::shared_ptr<const void> remembered(const std::string& key,
+                                                       const std::function<Remembered()>& make) const;
+
   struct State;
   std::shared_ptr<State> state_;
 };

@@ -2,7 +2,9 @@
 // PlanRun: an arena and the bindings of one caller; not thread-safe.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/backend.h"
@@ -65,41 +67,80 @@ class Plan {
 class PlanRun {
  public:
   explicit PlanRun(std::shared_ptr<const Plan> plan);
+  ~PlanRun();
+  PlanRun(const PlanRun&) = delete;
+  PlanRun& operator=(const PlanRun&) = delete;
 
   // Binds the i-th graph input; dims must match, the dtype is converted if it differs. The tensor's memory is read in
   // place, on a device by the next execute(). An input that an updating op writes (a state) must have the exact dtype
-  // and be owned by the caller, who calls read_back() before reading it.
+  // and be owned by the caller.
   void bind(std::size_t input, const Tensor& tensor);
-  // On a device the work is only queued; what goes wrong there is thrown by the next output() or read_back().
+  // Binds a state that begins at zero.
+  void bind_zeros(std::size_t input);
+  // On a device the work is only queued; what goes wrong there is thrown by the next fetch(), output() or state().
   void execute();
+  // Waits until everything queued is done; nothing to do on the host.
+  void synchronise() const;
+  // Copies outputs to where output() finds them, on a device all of them with one wait.
+  void fetch(std::span<const std::size_t> outputs) const;
   // A copy of the i-th graph output, after execute().
   [[nodiscard]] Tensor output(std::size_t i) const;
-  // Copies a state from the device into the tensor that was bound; nothing to do on the host.
-  void read_back(std::size_t input) const;
+  // A state's contents, after execute(): the bound memory itself on the host, a copy from the device.
+  [[nodiscard]] Tensor state(std::size_t input) const;
   [[nodiscard]] const Plan& plan() const { return *plan_; }
+  [[nodiscard]] const std::shared_ptr<const Plan>& shared_plan() const { return plan_; }
+  // Arena and inputs, where the plan runs.
+  [[nodiscard]] std::size_t bytes() const { return plan_->arena_bytes() + input_bytes_; }
+
+  // As after the constructor, but with the memory and what was recorded: for another caller. Returns false after an
+  // error; the run is then of no more use.
+  [[nodiscard]] bool reset();
+
   // Seconds spent in each step since the start, when profiling is on; same order as the plan's nodes.
   void set_profiling(bool on) { profiling_ = on; }
   [[nodiscard]] const std::vector<double>& step_seconds() const { return seconds_; }
   [[nodiscard]] const Node& step_node(std::size_t i) const;
 
  private:
+  // Where a value lies in a block that holds several, on a device and in pinned memory.
+  struct Place {
+    std::size_t offset = 0, bytes = 0;
+    bool pinned = true;  // false: too large, copies go straight to the caller's memory and wait
+  };
   void* address(ValueId v) const;
+  void* input_address(std::size_t input) const;
+  void lay_out();
   void resolve();
   void run_steps();
+  void upload_inputs();
   void execute_on_device();
-  void check_fault() const;
+  void wait() const;
+  void download(std::span<const ValueId> values) const;
+  Tensor downloaded(ValueId v) const;
+  ValueId result_of(std::size_t output) const;
 
   std::shared_ptr<const Plan> plan_;
   Tensor arena_;
   std::vector<Tensor> bound_;
+  std::vector<char> given_;  // per input: whether it was bound
   std::vector<void*> pointers_;
-  // On a device: the arena, a buffer for each input, whether it must be uploaded, and the recorded steps.
-  std::shared_ptr<void> stream_, device_arena_, fault_;
-  std::vector<std::shared_ptr<void>> device_inputs_;
-  std::vector<char> changed_;
+  std::size_t input_bytes_ = 0;
+  // On a device: the arena, all inputs and their twin in pinned memory, which of them must be uploaded or zeroed.
+  std::shared_ptr<void> stream_, device_arena_, device_inputs_, fault_, pinned_inputs_;
+  std::vector<Place> input_places_;
+  std::size_t pinned_input_bytes_ = 0;
+  enum class Change : std::uint8_t { kNone, kUpload, kZero };
+  std::vector<Change> changes_;
+  // The fault and what is handed out, in pinned memory: which values have arrived since the last execute().
+  mutable std::shared_ptr<void> pinned_results_;
+  std::unordered_map<ValueId, Place> result_places_;
+  std::size_t result_bytes_ = 0;
+  mutable std::vector<ValueId> arrived_;
   std::function<void(Stream)> replay_;
-  bool executed_ = false;
   bool resolved_ = false, profiling_ = false;
+  mutable bool busy_ = false;    // something is queued
+  mutable bool checked_ = true;  // the fault has been read since the last execute()
+  mutable bool failed_ = false;  // between the start of a call that did not return and ever after
   std::vector<double> seconds_;
 };
 

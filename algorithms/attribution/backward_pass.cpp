@@ -23,17 +23,18 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
     for (const CutValue& c : session.from()) {
       Dims dims = c.row_dims;
       dims.insert(dims.begin(), examples * k);
-      out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
+      out.attributions[c.name] = Tensor(DType::f64, dims);  // every row is written
     }
     scheduler.run(
         program, examples, [](std::int64_t e) { return Row{.example = e}; },
         [&](std::int64_t first, std::int64_t rows) {
           for (std::size_t i = 0; i < session.from().size(); ++i) {
-            const Tensor g = program.gradient(i).to(DType::f64);
+            const Tensor g = program.gradient(i);
             Tensor& all = out.attributions[session.from()[i].name];
             const std::int64_t size = examples * k == 0 ? 0 : all.size() / (examples * k);
             double* to = all.mutable_data<double>().data() + first * k * size;
-            std::memcpy(to, g.raw(), g.bytes());
+            if (g.dtype() == DType::f64) std::memcpy(to, g.raw(), g.bytes());
+            else std::copy_n(g.data<float>().data(), g.size(), to);
             if (!pass.times_value) continue;
             const std::vector<double> x = program.from_value(i).to_doubles();
             for (std::int64_t j = 0; j < rows * k * size; ++j) {

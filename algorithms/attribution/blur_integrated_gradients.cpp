@@ -178,7 +178,7 @@ Attribution run_method(const Model& model, const BlurIntegratedGradients& option
     for (double& d : delta) d = -d;
     for (std::size_t i = 0; i < session.from().size(); ++i) {
       out.attributions[session.from()[i].name] = path.folded(i);
-      const std::vector<double> sums = row_sums(path.folded(i));
+      const std::vector<double> sums = row_sums(out.attributions[session.from()[i].name]);
       for (std::size_t r = 0; r < delta.size(); ++r) delta[r] += sums[r];
     }
     out.delta = std::move(delta);

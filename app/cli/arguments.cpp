@@ -182,7 +182,7 @@ bool parse_arguments(int argc, char** argv, Arguments& a, int& exit_code) {
   bench->add_option("--rows", a.rows, "steps of a path or rows of a batch (default 16)");
   bench->add_option("--repeat", a.repeat, "timed runs after a warm-up; the median is printed")->capture_default_str();
   add_compute(bench, a);
-  bench->add_flag("--profile", a.profile, "time per operator on standard error");
+  bench->add_flag("--profile", a.profile, "where a request spends its time, and time per operator, on standard error");
   bench->add_flag("--accuracy", a.accuracy, "errors of the device's float32 modes against float64 instead of times");
   bench->allow_extras();
   bench->footer(

@@ -1,5 +1,6 @@
 // Throughput of the forward pass, the gradient and methods on a model, with random inputs.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -9,6 +10,7 @@
 #include "app/cli/accuracy.h"
 #include "app/cli/method_options.h"
 #include "app/cli/verbs.h"
+#include "engine/base/phases.h"
 #include "engine/base/philox.h"
 
 namespace onnxray::app {
@@ -52,6 +54,15 @@ void print_profile(const std::map<std::string, double>& seconds) {
   }
 }
 
+// Where the last request's time went on this thread; on a device the kernels run meanwhile.
+void print_phases(const std::array<double, kPhaseNames.size()>& seconds) {
+  std::fprintf(stderr, "  one request:");
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    std::fprintf(stderr, "%s %s %.3f ms", i > 0 ? "," : "", kPhaseNames[i], 1e3 * seconds[i]);
+  }
+  std::fprintf(stderr, "\n");
+}
+
 }  // namespace
 
 int run_bench(const Arguments& args) {
@@ -61,7 +72,6 @@ int run_bench(const Arguments& args) {
   Arguments quiet = args;
   quiet.quiet = true;
   ComputeOptions compute = compute_options(quiet);
-  compute.profile = args.profile;
   const NamedTensors inputs = random_inputs(model, args);
   Scalar first_class;
   first_class.terms.push_back(Term{});
@@ -106,18 +116,25 @@ int run_bench(const Arguments& args) {
             .report;
       };
     }
-    ComputeReport report;
+    std::array<double, kPhaseNames.size()> phases{};
     for (std::int64_t i = 0; i <= std::max<std::int64_t>(1, args.repeat); ++i) {
+      CollectPhases collect;
       const double start = now();
       const ComputeReport r = once();
-      report = r;
+      phases = collect.seconds();
       const double seconds = now() - start;
       if (i == 0) m.setup = seconds;
       else times.push_back(seconds);
       m.rows = r.rows;
       m.peak = std::max(m.peak, r.peak_bytes);
     }
-    if (args.profile) print_profile(report.op_seconds);
+    if (args.profile) {
+      print_phases(phases);
+      // A request of its own: kernels are timed one by one, with a wait after each.
+      compute.profile = true;
+      print_profile(once().op_seconds);
+      compute.profile = false;
+    }
     std::sort(times.begin(), times.end());
     m.median = times[times.size() / 2];
     m.setup = std::max(0.0, m.setup - m.median);

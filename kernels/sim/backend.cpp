@@ -15,13 +15,6 @@ class SimulatedDevice : public Device {
   // Few, so that small shapes take the paths that large ones take on a GPU.
   [[nodiscard]] int processors() const override { return 4; }
 
-  [[nodiscard]] std::shared_ptr<void> allocate(std::size_t bytes) const override {
-    if (bytes > total_bytes()) {
-      throw Error(ErrorKind::kOutOfMemory,
-                  detail::concat(description_, ": out of memory: ", bytes, " bytes asked, ", total_bytes(), " there"));
-    }
-    return {sim::allocate(bytes), sim::release};
-  }
   [[nodiscard]] std::shared_ptr<void> create_stream() const override { return std::make_shared<int>(0); }
   void upload(void* to, const void* from, std::size_t bytes, Stream) const override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes, Stream) const override { std::memcpy(to, from, bytes); }
@@ -33,6 +26,14 @@ class SimulatedDevice : public Device {
   }
 
  private:
+  [[nodiscard]] std::shared_ptr<void> take(std::size_t bytes) const override {
+    if (bytes > total_bytes()) {
+      throw Error(ErrorKind::kOutOfMemory,
+                  detail::concat(description_, ": out of memory: ", bytes, " bytes asked, ", total_bytes(), " there"));
+    }
+    return {sim::allocate(bytes), sim::release};
+  }
+
   std::string description_ = "cuda-sim:0 (simulator)";
 };
 

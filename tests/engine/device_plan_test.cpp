@@ -15,7 +15,7 @@ class CopyDevice : public Device {
   [[nodiscard]] const std::string& description() const override { return name_; }
   [[nodiscard]] std::size_t total_bytes() const override { return limit; }
   [[nodiscard]] int processors() const override { return 1; }
-  [[nodiscard]] std::shared_ptr<void> allocate(std::size_t bytes) const override {
+  [[nodiscard]] std::shared_ptr<void> take(std::size_t bytes) const override {
     if (bytes > limit) {
       throw Error(ErrorKind::kOutOfMemory, detail::concat("copy:0: ", bytes, " bytes asked, ", limit, " free"));
     }
@@ -101,7 +101,7 @@ TEST(DevicePlan, UploadsConstantsOncePerModel) {
   EXPECT_EQ(all.device->uploads, 1);
 }
 
-TEST(DevicePlan, RecordsFromTheSecondRunAndReadsWhatIsBound) {
+TEST(DevicePlan, RecordsOnceAndReadsWhatIsBound) {
   const Net net;
   const CopyBackend all({"sin", "mul", "add"});
   PlanRun run(Plan::compile(net.g, all.backend, nullptr));
@@ -137,8 +137,11 @@ void expect_state(const CopyBackend& on) {
   run.execute();
   run.execute();
   EXPECT_EQ(sums.to_doubles(), (std::vector<double>{0, 0}));
-  run.read_back(0);
-  EXPECT_EQ(sums.to_doubles(), (std::vector<double>{2, 64}));
+  EXPECT_EQ(run.state(0).to_doubles(), (std::vector<double>{2, 64}));
+  run.bind_zeros(0);
+  EXPECT_EQ(run.state(0).to_doubles(), (std::vector<double>{0, 0}));
+  run.execute();
+  EXPECT_EQ(run.state(0).to_doubles(), (std::vector<double>{1, 32}));
 }
 
 TEST(DevicePlan, StatesAreReadBack) {

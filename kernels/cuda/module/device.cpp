@@ -43,29 +43,18 @@ class CudaDevice : public Device {
   [[nodiscard]] int processors() const override { return processors_; }
   void use() const override { check(cudaSetDevice(index_), "selecting the device"); }
 
-  [[nodiscard]] std::shared_ptr<void> allocate(std::size_t bytes) const override {
-    use();
-    void* p = nullptr;
-    const cudaError_t status = cudaMalloc(&p, bytes == 0 ? 1 : bytes);
-    if (status == cudaErrorMemoryAllocation) {
-      (void)cudaGetLastError();  // forgotten: the next call starts clean
-      std::size_t free = 0, total = 0;
-      (void)cudaMemGetInfo(&free, &total);
-      throw Error(ErrorKind::kOutOfMemory,
-                  detail::concat(description_, ": out of memory: ", bytes >> 20, " MiB asked, ", free >> 20, " of ",
-                                 total >> 20, " MiB free; --memory or --chunk make it less"));
-    }
-    check(status, "allocating memory");
-    allocated_->add(bytes);
-    // Waits for everything that may still use the memory.
-    return {p, [index = index_, allocated = allocated_, bytes](void* q) {
-              (void)cudaSetDevice(index);
-              (void)cudaFree(q);
-              allocated->now -= bytes;
-            }};
-  }
   // The most that was allocated at one time.
   [[nodiscard]] std::size_t peak_bytes() const { return allocated_->most; }
+
+  [[nodiscard]] std::shared_ptr<void> allocate_pinned(std::size_t bytes) const override {
+    use();
+    void* p = nullptr;
+    check(cudaMallocHost(&p, bytes == 0 ? 1 : bytes), "allocating pinned host memory");
+    return {p, [index = index_](void* q) {
+              (void)cudaSetDevice(index);
+              (void)cudaFreeHost(q);
+            }};
+  }
 
   [[nodiscard]] std::shared_ptr<void> create_stream() const override {
     use();
@@ -86,6 +75,14 @@ class CudaDevice : public Device {
     use();
     check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "copying from the device");
     synchronise(stream);
+  }
+  void queue_upload(void* device, const void* pinned, std::size_t bytes, Stream stream) const override {
+    use();
+    check(cudaMemcpyAsync(device, pinned, bytes, cudaMemcpyHostToDevice, native(stream)), "copying to the device");
+  }
+  void queue_download(void* pinned, const void* device, std::size_t bytes, Stream stream) const override {
+    use();
+    check(cudaMemcpyAsync(pinned, device, bytes, cudaMemcpyDeviceToHost, native(stream)), "copying from the device");
   }
   void zero(void* device, std::size_t bytes, Stream stream) const override {
     use();
@@ -124,6 +121,28 @@ class CudaDevice : public Device {
   }
 
  private:
+  [[nodiscard]] std::shared_ptr<void> take(std::size_t bytes) const override {
+    use();
+    void* p = nullptr;
+    const cudaError_t status = cudaMalloc(&p, bytes == 0 ? 1 : bytes);
+    if (status == cudaErrorMemoryAllocation) {
+      (void)cudaGetLastError();  // forgotten: the next call starts clean
+      std::size_t free = 0, total = 0;
+      (void)cudaMemGetInfo(&free, &total);
+      throw Error(ErrorKind::kOutOfMemory,
+                  detail::concat(description_, ": out of memory: ", bytes >> 20, " MiB asked, ", free >> 20, " of ",
+                                 total >> 20, " MiB free; --memory or --chunk make it less"));
+    }
+    check(status, "allocating memory");
+    allocated_->add(bytes);
+    // Waits for everything that may still use the memory.
+    return {p, [index = index_, allocated = allocated_, bytes](void* q) {
+              (void)cudaSetDevice(index);
+              (void)cudaFree(q);
+              allocated->now -= bytes;
+            }};
+  }
+
   void check(cudaError_t status, const char* doing) const {
     if (status == cudaSuccess) return;
     const std::string name = description_.empty() ? detail::concat("cuda:", index_) : description_;
