@@ -16,18 +16,23 @@ inline constexpr int kWidth = 16 / static_cast<int>(std::max({sizeof(Ts)...}));
                      [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; });
 }
 
-// Elements [i, i + W) of an operand with flat step 1 or 0 (a scalar); `n` ends the array.
+// W neighbours from x on, of which `left` are there; step 0: x[0] for each.
 template <int W, class T>
-ONNXRAY_DEVICE void load_flat(const T* x, std::int64_t i, std::int64_t n, int step, bool aligned, T (&v)[W]) {
+ONNXRAY_DEVICE void load_group(const T* x, std::int64_t left, int step, bool aligned, T (&v)[W]) {
   if (step == 0) {
     const T s = x[0];
     for (int k = 0; k < W; ++k) v[k] = s;
-  } else if (aligned && i + W <= n) {
-    const Pack<T, W> p = *reinterpret_cast<const Pack<T, W>*>(x + i);
+  } else if (aligned && left >= W) {
+    const Pack<T, W> p = *reinterpret_cast<const Pack<T, W>*>(x);
     for (int k = 0; k < W; ++k) v[k] = p.v[k];
   } else {
-    for (int k = 0; k < W; ++k) v[k] = i + k < n ? x[i + k] : T{};
+    for (int k = 0; k < W; ++k) v[k] = k < left ? x[k] : T{};
   }
+}
+// Elements [i, i + W) of an operand with flat step 1 or 0 (a scalar); `n` ends the array.
+template <int W, class T>
+ONNXRAY_DEVICE void load_flat(const T* x, std::int64_t i, std::int64_t n, int step, bool aligned, T (&v)[W]) {
+  load_group<W>(x + i * step, n - i, step, aligned, v);
 }
 template <int W, class T>
 ONNXRAY_DEVICE void store_flat(T* y, std::int64_t i, std::int64_t n, bool aligned, const T (&v)[W]) {
@@ -66,28 +71,44 @@ Step unary_step(const PrepareCtx& c, F f) {
   }};
 }
 
-// How the operands of a result are read.
+// How the operands of a result are read: in groups of neighbours, which lie side by side (step 1) or are one element
+// (step 0), or one by one.
 template <int K>
 struct Operands {
-  bool flat = true;  // each along the flat index with its step
+  bool flat = false;  // group after group along the flat index
+  bool grouped = false, can_align = true;
   int step[K] = {};
   Walk<K> walk;
+
+  ONNXRAY_HD void at(std::int64_t i, std::int64_t (&offset)[K]) const {
+    if (flat) {
+      for (int k = 0; k < K; ++k) offset[k] = i * step[k];
+    } else {
+      walk.at(static_cast<std::uint32_t>(i), offset);
+    }
+  }
 };
 template <int K>
-[[nodiscard]] std::optional<Operands<K>> operands_of(const PrepareCtx& c) {
+[[nodiscard]] std::optional<Operands<K>> operands_of(const PrepareCtx& c, int width) {
   const Dims& out = c.out_dims();
   std::vector<Dims> strides;
   for (std::size_t k = 0; k < K; ++k) strides.push_back(broadcast_strides(c.dims(k), out));
   Operands<K> o;
-  for (std::size_t k = 0; k < K; ++k) {
-    const MergedAxes own = merged(out, {strides[k]});
-    o.step[k] = own.dims.empty() || own.strides[0].back() != 0 ? 1 : 0;
-    o.flat = o.flat && own.dims.size() <= 1;
+  const MergedAxes m = merged(out, strides);
+  o.flat = m.dims.size() <= 1;
+  if (o.flat) {
+    o.grouped = true;
+    for (std::size_t k = 0; k < K; ++k) o.step[k] = m.dims.empty() || m.strides[k][0] != 0 ? 1 : 0;
+    return o;
   }
-  if (o.flat) return o;
   const auto walk = walk_of<K>(out, strides);
   if (!walk) return std::nullopt;
   o.walk = *walk;
+  o.grouped = walks_in_groups(o.walk, width);
+  for (int k = 0; k < K && o.grouped; ++k) {
+    o.step[k] = o.walk.stride[k][o.walk.axes - 1];
+    o.can_align = o.can_align && (o.step[k] == 0 || groups_are_aligned(o.walk, width, k));
+  }
   return o;
 }
 
@@ -95,13 +116,15 @@ template <class F, class X, class Y, class Z>
 ONNXRAY_KERNEL(void)
 binary_kernel(F f, std::int64_t n, bool aligned, Operands<2> o, const X* x, const Y* y, Z* z) {
   constexpr int W = kWidth<X, Y, Z>;
-  if (o.flat) {
+  if (o.grouped) {
     for (std::int64_t i = first_item() * W; i < n; i += item_step() * W) {
+      std::int64_t at[2];
+      o.at(i, at);
       X a[W];
       Y b[W];
       Z r[W];
-      load_flat<W>(x, i, n, o.step[0], aligned, a);
-      load_flat<W>(y, i, n, o.step[1], aligned, b);
+      load_group<W>(x + at[0], n - i, o.step[0], aligned, a);
+      load_group<W>(y + at[1], n - i, o.step[1], aligned, b);
       for (int k = 0; k < W; ++k) r[k] = f(a[k], b[k]);
       store_flat<W>(z, i, n, aligned, r);
     }
@@ -116,36 +139,55 @@ binary_kernel(F f, std::int64_t n, bool aligned, Operands<2> o, const X* x, cons
 
 template <class F, class X, class Y, class Z>
 Step binary_step(const PrepareCtx& c, F f) {
+  constexpr int W = kWidth<X, Y, Z>;
   const std::int64_t n = count_of(c.out_dims());
   if (n == 0) return no_work();
-  const auto o = operands_of<2>(c);
+  const auto o = operands_of<2>(c, W);
   if (!o) return {};
   return {[f, n, o = *o](const RunArgs& a) {
-    launch(binary_kernel<F, X, Y, Z>, grid_of(o.flat ? ceil_div(n, kWidth<X, Y, Z>) : n), Dim3{kThreads}, 0, a.stream,
-           f, n, aligned16({a.in[0], a.in[1], a.out[0]}), o, static_cast<const X*>(a.in[0]),
+    launch(binary_kernel<F, X, Y, Z>, grid_of(o.grouped ? ceil_div(n, W) : n), Dim3{kThreads}, 0, a.stream, f, n,
+           o.can_align && aligned16({a.in[0], a.in[1], a.out[0]}), o, static_cast<const X*>(a.in[0]),
            static_cast<const Y*>(a.in[1]), static_cast<Z*>(a.out[0]));
   }};
 }
 
-template <class F, class X, class Y, class W>
+template <class F, class X, class Y, class Z>
 ONNXRAY_KERNEL(void)
-ternary_kernel(F f, std::int64_t n, Operands<3> o, const X* x, const Y* y, const Y* z, W* w) {
+ternary_kernel(F f, std::int64_t n, bool aligned, Operands<3> o, const X* x, const Y* y, const Y* z, Z* w) {
+  constexpr int W = kWidth<X, Y, Z>;
+  if (o.grouped) {
+    for (std::int64_t i = first_item() * W; i < n; i += item_step() * W) {
+      std::int64_t at[3];
+      o.at(i, at);
+      X a[W];
+      Y b[W], d[W];
+      Z r[W];
+      load_group<W>(x + at[0], n - i, o.step[0], aligned, a);
+      load_group<W>(y + at[1], n - i, o.step[1], aligned, b);
+      load_group<W>(z + at[2], n - i, o.step[2], aligned, d);
+      for (int k = 0; k < W; ++k) r[k] = f(a[k], b[k], d[k]);
+      store_flat<W>(w, i, n, aligned, r);
+    }
+    return;
+  }
   for (std::int64_t i = first_item(); i < n; i += item_step()) {
-    std::int64_t at[3] = {i * o.step[0], i * o.step[1], i * o.step[2]};
-    if (!o.flat) o.walk.at(static_cast<std::uint32_t>(i), at);
+    std::int64_t at[3];
+    o.walk.at(static_cast<std::uint32_t>(i), at);
     w[i] = f(x[at[0]], y[at[1]], z[at[2]]);
   }
 }
 
-template <class F, class X, class Y, class W>
+template <class F, class X, class Y, class Z>
 Step ternary_step(const PrepareCtx& c, F f) {
+  constexpr int W = kWidth<X, Y, Z>;
   const std::int64_t n = count_of(c.out_dims());
   if (n == 0) return no_work();
-  const auto o = operands_of<3>(c);
+  const auto o = operands_of<3>(c, W);
   if (!o) return {};
   return {[f, n, o = *o](const RunArgs& a) {
-    launch(ternary_kernel<F, X, Y, W>, grid_of(n), Dim3{kThreads}, 0, a.stream, f, n, o, static_cast<const X*>(a.in[0]),
-           static_cast<const Y*>(a.in[1]), static_cast<const Y*>(a.in[2]), static_cast<W*>(a.out[0]));
+    launch(ternary_kernel<F, X, Y, Z>, grid_of(o.grouped ? ceil_div(n, W) : n), Dim3{kThreads}, 0, a.stream, f, n,
+           o.can_align && aligned16({a.in[0], a.in[1], a.in[2], a.out[0]}), o, static_cast<const X*>(a.in[0]),
+           static_cast<const Y*>(a.in[1]), static_cast<const Y*>(a.in[2]), static_cast<Z*>(a.out[0]));
   }};
 }
 

@@ -5,6 +5,7 @@
 // decline arrays of 2^31 elements and more, and more than kMaxAxes axes that do not merge.
 #pragma once
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -59,14 +60,23 @@ template <int K>
 struct Walk {
   int axes = 0;
   Divider extent[kMaxAxes];
-  std::int64_t stride[K][kMaxAxes] = {};
+  std::int32_t stride[K][kMaxAxes] = {};
 
   ONNXRAY_HD void at(std::uint32_t i, std::int64_t (&offset)[K]) const {
     for (int k = 0; k < K; ++k) offset[k] = 0;
     for (int d = axes - 1; d >= 0; --d) {
-      const std::int64_t r = d == 0 ? i : extent[d].take(i);
-      for (int k = 0; k < K; ++k) offset[k] += r * stride[k][d];
+      const auto r = static_cast<std::int32_t>(d == 0 ? i : extent[d].take(i));
+      for (int k = 0; k < K; ++k) offset[k] += std::int64_t{r} * stride[k][d];
     }
+  }
+  // The offset of array k alone.
+  ONNXRAY_HD std::int64_t at(std::uint32_t i, int k) const {
+    std::int64_t offset = 0;
+    for (int d = axes - 1; d >= 0; --d) {
+      const auto r = static_cast<std::int32_t>(d == 0 ? i : extent[d].take(i));
+      offset += std::int64_t{r} * stride[k][d];
+    }
+    return offset;
   }
 };
 
@@ -94,7 +104,7 @@ struct MergedAxes {
   return m;
 }
 
-// None where the kernels decline.
+// Of at most K arrays. None where the kernels decline.
 template <int K>
 [[nodiscard]] std::optional<Walk<K>> walk_of(const Dims& dims, const std::vector<Dims>& strides) {
   const MergedAxes m = merged(dims, strides);
@@ -103,9 +113,26 @@ template <int K>
   w.axes = static_cast<int>(m.dims.size());
   for (std::size_t d = 0; d < m.dims.size(); ++d) {
     if (m.dims[d] > 0) w.extent[d] = Divider(m.dims[d]);
-    for (int k = 0; k < K; ++k) w.stride[k][d] = m.strides[static_cast<std::size_t>(k)][d];
+    for (std::size_t k = 0; k < m.strides.size(); ++k) {
+      if (std::abs(m.strides[k][d]) >= kMaxElements) return std::nullopt;
+      w.stride[k][d] = static_cast<std::int32_t>(m.strides[k][d]);
+    }
   }
   return w;
+}
+
+// Whether W neighbours along the last axis of a walk, from a multiple of W on, stay in one line of it and lie side by
+// side in every array, or are one element there.
+template <int K>
+[[nodiscard]] bool walks_in_groups(const Walk<K>& w, int width) {
+  const int last = w.axes - 1;
+  if (last < 0 || (last > 0 && w.extent[last].divisor % static_cast<unsigned>(width) != 0)) return false;
+  return std::all_of(w.stride, w.stride + K, [&](const auto& s) { return s[last] == 0 || s[last] == 1; });
+}
+// Whether array k's groups begin at multiples of W.
+template <int K>
+[[nodiscard]] bool groups_are_aligned(const Walk<K>& w, int width, int k) {
+  return std::all_of(w.stride[k], w.stride[k] + std::max(0, w.axes - 1), [&](auto s) { return s % width == 0; });
 }
 
 // An operand's strides in the index space of the result; 0 where it is broadcast.
@@ -125,6 +152,29 @@ decltype(auto) visit_bytes(std::size_t bytes, F&& f) {
     case 2: return f.template operator()<std::uint16_t>();
     default: return f.template operator()<std::uint8_t>();
   }
+}
+
+// W neighbours, moved by one instruction where they are aligned.
+template <class T, int W>
+struct alignas(sizeof(T) * W) Pack {
+  T v[W];
+};
+
+// Calls f.template operator()<U>(n) with the widest unsigned type or pack U of up to 16 bytes that holds n whole
+// elements of `bytes` bytes, where runs of elements are multiples of `run` long and the pointers are aligned to U.
+template <class F>
+void visit_widest(std::size_t bytes, std::int64_t run, std::initializer_list<const void*> pointers, F&& f) {
+  const auto fits = [&](std::size_t width) {
+    return width >= bytes && run * static_cast<std::int64_t>(bytes) % static_cast<std::int64_t>(width) == 0 &&
+           std::all_of(pointers.begin(), pointers.end(),
+                       [&](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % width == 0; });
+  };
+  if (fits(16)) return f.template operator()<Pack<std::uint64_t, 2>>(static_cast<std::int64_t>(16 / bytes));
+  for (const std::size_t width : {8, 4, 2}) {
+    if (!fits(width)) continue;
+    return visit_bytes(width, [&]<class U>() { f.template operator()<U>(static_cast<std::int64_t>(width / bytes)); });
+  }
+  f.template operator()<std::uint8_t>(std::int64_t{1});
 }
 
 // A table for a kernel in the device's memory, from the host's; lives as long as the step that holds it.
@@ -169,11 +219,5 @@ ONNXRAY_DEVICE std::int64_t checked_index(std::int64_t i, std::int64_t n, FaultS
 // The flat index of the thread in a grid-stride loop, and its step.
 ONNXRAY_DEVICE std::int64_t first_item() { return std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 ONNXRAY_DEVICE std::int64_t item_step() { return std::int64_t{gridDim.x} * blockDim.x; }
-
-// W neighbours, moved by one instruction where they are aligned.
-template <class T, int W>
-struct alignas(sizeof(T) * W) Pack {
-  T v[W];
-};
 
 }  // namespace onnxray::cuda

@@ -115,8 +115,10 @@ struct Team {
 struct Lines {
   std::int64_t count = 0, n = 0, inner = 1;
 
+  // The first element of line l; the others follow at steps of `inner`.
+  ONNXRAY_HD std::int64_t begin(std::int64_t l) const { return l / inner * n * inner + l % inner; }
   // The element i of line l.
-  ONNXRAY_HD std::int64_t at(std::int64_t l, std::int64_t i) const { return (l / inner * n + i) * inner + l % inner; }
+  ONNXRAY_HD std::int64_t at(std::int64_t l, std::int64_t i) const { return begin(l) + i * inner; }
 };
 [[nodiscard]] inline Lines lines_of(const Dims& d, std::int64_t axis) {
   const auto a = static_cast<std::size_t>(axis);

@@ -1,5 +1,7 @@
 // Rearranging kernels; they move bytes and never look at values.
 #pragma once
+#include <numeric>
+
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda.h"
 
@@ -10,10 +12,28 @@ struct StridedCopy {
   Walk<2> walk;  // x, y
   std::int64_t count = 0, x_start = 0, y_start = 0;
   bool contiguous = false;
+  // Elements lie side by side in x and in y in runs that begin at multiples of `run` and are multiples of it long.
+  std::int64_t run = 1;
   // A transposition of the last axes: x runs along `rows` and y along `columns`, in `planes` planes.
   bool tiled = false;
-  std::int64_t rows = 0, columns = 0, x_pitch = 0, y_pitch = 0, planes = 0;
+  std::int32_t rows = 0, columns = 0, x_pitch = 0, y_pitch = 0;
+  std::int64_t planes = 0;
 };
+
+// The copy in units of n elements; n divides `run`.
+[[nodiscard]] inline StridedCopy in_units(StridedCopy s, std::int64_t n) {
+  if (n == 1) return s;
+  s.count /= n;
+  s.x_start /= n;
+  s.y_start /= n;
+  if (s.contiguous) return s;
+  const int last = s.walk.axes - 1;
+  s.walk.extent[last] = Divider(s.walk.extent[last].divisor / n);
+  for (auto& stride : s.walk.stride) {
+    for (int d = 0; d < last; ++d) stride[d] /= static_cast<std::int32_t>(n);
+  }
+  return s;
+}
 
 template <class U>
 ONNXRAY_KERNEL(void)
@@ -25,26 +45,41 @@ strided_copy_kernel(StridedCopy s, const U* x, U* y) {
   }
 }
 
-inline constexpr unsigned kTile = 32, kTileRows = 8;
+inline constexpr int kTile = 32, kTileRows = 8;
+
+struct Tiles {
+  Divider across, down;
+  std::int64_t count = 0;
+};
+[[nodiscard]] inline Tiles tiles_of(const StridedCopy& s) {
+  const std::int64_t across = ceil_div(s.rows, kTile), down = ceil_div(s.columns, kTile);
+  return {Divider(across), Divider(down), across * down * s.planes};
+}
 
 // Squares through shared memory, so that both sides move whole lines; the odd pitch keeps columns in distinct banks.
 template <class U>
 ONNXRAY_KERNEL(void)
-transpose_kernel(StridedCopy s, const U* x, U* y) {
+transpose_kernel(StridedCopy s, Tiles tiles, const U* x, U* y) {
   ONNXRAY_SHARED(U, tile);
-  const std::int64_t across = (s.rows + kTile - 1) / kTile, down = (s.columns + kTile - 1) / kTile;
-  for (std::int64_t t = blockIdx.x; t < across * down * s.planes; t += gridDim.x) {
-    const std::int64_t r0 = t % across * kTile, c0 = t / across % down * kTile;
+  const auto tx = static_cast<std::int32_t>(threadIdx.x), ty = static_cast<std::int32_t>(threadIdx.y);
+  for (std::int64_t t = blockIdx.x; t < tiles.count; t += gridDim.x) {
+    auto rest = static_cast<std::uint32_t>(t);
+    const std::int32_t r0 = static_cast<std::int32_t>(tiles.across.take(rest)) * kTile;
+    const std::int32_t c0 = static_cast<std::int32_t>(tiles.down.take(rest)) * kTile;
     std::int64_t at[2];
-    s.walk.at(static_cast<std::uint32_t>(t / across / down), at);
-    for (unsigned k = threadIdx.y; k < kTile; k += kTileRows) {
-      const std::int64_t r = r0 + threadIdx.x, c = c0 + k;
-      if (r < s.rows && c < s.columns) tile[k * (kTile + 1) + threadIdx.x] = x[s.x_start + at[0] + c * s.x_pitch + r];
+    s.walk.at(rest, at);
+    const U* from = x + s.x_start + at[0] + r0 + tx;
+    U* to = y + s.y_start + at[1] + c0 + tx;
+#pragma unroll
+    for (int k = 0; k < kTile; k += kTileRows) {
+      const std::int32_t c = c0 + ty + k;
+      if (r0 + tx < s.rows && c < s.columns) tile[(ty + k) * (kTile + 1) + tx] = from[std::int64_t{c} * s.x_pitch];
     }
     __syncthreads();
-    for (unsigned k = threadIdx.y; k < kTile; k += kTileRows) {
-      const std::int64_t r = r0 + k, c = c0 + threadIdx.x;
-      if (r < s.rows && c < s.columns) y[s.y_start + at[1] + r * s.y_pitch + c] = tile[threadIdx.x * (kTile + 1) + k];
+#pragma unroll
+    for (int k = 0; k < kTile; k += kTileRows) {
+      const std::int32_t r = r0 + ty + k;
+      if (r < s.rows && c0 + tx < s.columns) to[std::int64_t{r} * s.y_pitch] = tile[tx * (kTile + 1) + ty + k];
     }
     __syncthreads();
   }
@@ -56,19 +91,28 @@ transpose_kernel(StridedCopy s, const U* x, U* y) {
   s.count = count_of(dims);
   s.x_start = x_start;
   s.y_start = y_start;
+  if (s.count == 0) return s;
   MergedAxes m = merged(dims, {xs, ys});
   s.contiguous = m.dims.empty() || (m.dims.size() == 1 && m.strides[0][0] == 1 && m.strides[1][0] == 1);
-  if (s.contiguous) return s;
-  // Where the last axis strides through x while another is contiguous there.
+  if (s.contiguous) {
+    s.run = std::gcd(s.count, std::gcd(x_start, y_start));
+    return s;
+  }
   const std::size_t last = m.dims.size() - 1;
+  if (m.strides[0][last] == 1 && m.strides[1][last] == 1) {
+    s.run = std::gcd(m.dims[last], std::gcd(x_start, y_start));
+    for (std::size_t d = 0; d < last; ++d) s.run = std::gcd(s.run, std::gcd(m.strides[0][d], m.strides[1][d]));
+  }
+  // Where the last axis strides through x while another is contiguous there.
   if (m.strides[0][last] > 1 && m.strides[1][last] == 1 && s.count < kMaxElements) {
     for (std::size_t d = 0; d < last; ++d) {
       if (m.strides[0][d] != 1 || m.dims[d] < 4 || m.dims[last] < 4) continue;
+      if (m.strides[0][last] >= kMaxElements || std::abs(m.strides[1][d]) >= kMaxElements) continue;
       s.tiled = true;
-      s.rows = m.dims[d];
-      s.columns = m.dims[last];
-      s.x_pitch = m.strides[0][last];
-      s.y_pitch = m.strides[1][d];
+      s.rows = static_cast<std::int32_t>(m.dims[d]);
+      s.columns = static_cast<std::int32_t>(m.dims[last]);
+      s.x_pitch = static_cast<std::int32_t>(m.strides[0][last]);
+      s.y_pitch = static_cast<std::int32_t>(m.strides[1][d]);
       for (Dims* v : {&m.dims, &m.strides[0], &m.strides[1]}) {
         v->pop_back();
         v->erase(v->begin() + static_cast<std::ptrdiff_t>(d));
@@ -83,25 +127,28 @@ transpose_kernel(StridedCopy s, const U* x, U* y) {
   return s;
 }
 
-template <class U>
-void run_strided_copy(const StridedCopy& s, const void* x, void* y, Stream stream) {
+// Elements of `bytes` bytes.
+inline void run_strided_copy(const StridedCopy& s, std::size_t bytes, const void* x, void* y, Stream stream) {
   if (s.count == 0) return;
-  const U* from = static_cast<const U*>(x);
-  U* to = static_cast<U*>(y);
   if (s.tiled) {
-    const std::int64_t tiles = ceil_div(s.rows, kTile) * ceil_div(s.columns, kTile) * s.planes;
-    launch(transpose_kernel<U>, grid_of(tiles, 1), Dim3{kTile, kTileRows}, kTile * (kTile + 1) * sizeof(U), stream, s,
-           from, to);
-  } else {
-    launch(strided_copy_kernel<U>, grid_of(s.count), Dim3{kThreads}, 0, stream, s, from, to);
+    visit_bytes(bytes, [&]<class U>() {
+      const Tiles tiles = tiles_of(s);
+      launch(transpose_kernel<U>, grid_of(tiles.count, 1), Dim3{kTile, kTileRows}, kTile * (kTile + 1) * sizeof(U),
+             stream, s, tiles, static_cast<const U*>(x), static_cast<U*>(y));
+    });
+    return;
   }
+  visit_widest(bytes, s.run, {x, y}, [&]<class U>(std::int64_t n) {
+    const StridedCopy wide = in_units(s, n);
+    launch(strided_copy_kernel<U>, grid_of(wide.count), Dim3{kThreads}, 0, stream, wide, static_cast<const U*>(x),
+           static_cast<U*>(y));
+  });
 }
 
 [[nodiscard]] inline Step copy_step(const std::optional<StridedCopy>& copy, DType t) {
   if (!copy) return {};
-  return visit_bytes(size_of(t), [&]<class U>() -> Step {
-    return {[s = *copy](const RunArgs& a) { run_strided_copy<U>(s, a.in[0], a.out[0], a.stream); }};
-  });
+  return {
+      [s = *copy, bytes = size_of(t)](const RunArgs& a) { run_strided_copy(s, bytes, a.in[0], a.out[0], a.stream); }};
 }
 
 template <class U>
@@ -160,7 +207,7 @@ inline Step slice(const PrepareCtx& c) {
     std::memcpy(&bits, value.raw(), sizeof(U));
     return {[s = *copy, n, bits](const RunArgs& a) {
       fill<U>(static_cast<U*>(a.out[0]), n, bits, a.stream);
-      run_strided_copy<U>(s, a.in[0], a.out[0], a.stream);
+      run_strided_copy(s, sizeof(U), a.in[0], a.out[0], a.stream);
     }};
   });
 }
@@ -200,11 +247,9 @@ inline Step concat(const PrepareCtx& c) {
     return s;
   });
   if (!copies) return {};
-  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
-    return {[copies = *copies](const RunArgs& a) {
-      for (std::size_t i = 0; i < copies.size(); ++i) run_strided_copy<U>(copies[i], a.in[i], a.out[0], a.stream);
-    }};
-  });
+  return {[copies = *copies, bytes = size_of(c.dtype(0))](const RunArgs& a) {
+    for (std::size_t i = 0; i < copies.size(); ++i) run_strided_copy(copies[i], bytes, a.in[i], a.out[0], a.stream);
+  }};
 }
 
 inline Step split(const PrepareCtx& c) {
@@ -219,13 +264,11 @@ inline Step split(const PrepareCtx& c) {
     return s;
   });
   if (!copies) return {};
-  return visit_bytes(size_of(c.dtype(0)), [&]<class U>() -> Step {
-    return {[copies = *copies](const RunArgs& a) {
-      for (std::size_t i = 0; i < copies.size(); ++i) {
-        if (a.out[i] != nullptr) run_strided_copy<U>(copies[i], a.in[0], a.out[i], a.stream);
-      }
-    }};
-  });
+  return {[copies = *copies, bytes = size_of(c.dtype(0))](const RunArgs& a) {
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+      if (a.out[i] != nullptr) run_strided_copy(copies[i], bytes, a.in[0], a.out[i], a.stream);
+    }
+  }};
 }
 
 void register_layout(Backend& b) {

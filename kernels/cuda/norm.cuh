@@ -33,17 +33,19 @@ softmax_kernel(Lines lines, unsigned lanes, bool masked, T lowest, const T* x, T
   ONNXRAY_SHARED(T, part);
   const Team team(lanes, lines.inner == 1);
   for_lines(team, lines.count, [&](std::int64_t l, bool there) {
-    T m = fold_line<Greatest>(team, lines.n, there, lowest, part, [&](std::int64_t i) { return x[lines.at(l, i)]; });
+    const T* from = x + lines.begin(l);
+    T* to = y + lines.begin(l);
+    T m =
+        fold_line<Greatest>(team, lines.n, there, lowest, part, [&](std::int64_t i) { return from[i * lines.inner]; });
     if (masked && m == lowest) m = T(0);
     const T sum = fold_line<SumOf>(team, lines.n, there, T(0), part,
-                                   [&](std::int64_t i) { return vmath::exp(x[lines.at(l, i)] - m); });
+                                   [&](std::int64_t i) { return vmath::exp(from[i * lines.inner] - m); });
     if (!there) return;
     const T log_sum = kLog ? std::log(sum) : T(0);
     const T scale = masked && sum == T(0) ? T(0) : T(1) / sum;
     for (std::int64_t i = team.lane; i < lines.n; i += lanes) {
-      const std::int64_t at = lines.at(l, i);
-      const T d = x[at] - m;
-      y[at] = kLog ? d - log_sum : vmath::exp(d) * scale;
+      const T d = from[i * lines.inner] - m;
+      to[i * lines.inner] = kLog ? d - log_sum : vmath::exp(d) * scale;
     }
   });
 }
@@ -55,11 +57,13 @@ softmax_grad_kernel(Lines lines, unsigned lanes, const T* dy, const T* y, T* dx)
   ONNXRAY_SHARED(T, part);
   const Team team(lanes, lines.inner == 1);
   for_lines(team, lines.count, [&](std::int64_t l, bool there) {
-    const T s = fold_line<SumOf>(team, lines.n, there, T(0), part,
-                                 [&](std::int64_t i) { return dy[lines.at(l, i)] * y[lines.at(l, i)]; });
+    const std::int64_t first = lines.begin(l);
+    const T s = fold_line<SumOf>(team, lines.n, there, T(0), part, [&](std::int64_t i) {
+      return dy[first + i * lines.inner] * y[first + i * lines.inner];
+    });
     if (!there) return;
     for (std::int64_t i = team.lane; i < lines.n; i += lanes) {
-      const std::int64_t at = lines.at(l, i);
+      const std::int64_t at = first + i * lines.inner;
       dx[at] = y[at] * (dy[at] - s);
     }
   });

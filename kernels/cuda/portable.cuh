@@ -4,6 +4,7 @@
 //  - it is a .cuh in kernels/cuda that includes this header and no CUDA header; nvcc compiles it in a .cu there, the
 //    host compiler in a .cpp of kernels/sim;
 //  - kernels are ONNXRAY_KERNEL(void) name(args...) or ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) name(args...);
+//    a struct that is indexed at run time is an ONNXRAY_CONSTANT_PARAM, which is read where it lies and not copied;
 //    device functions are ONNXRAY_DEVICE T name(args...), those for both sides ONNXRAY_HOST_DEVICE;
 //  - shared memory is dynamic only, ONNXRAY_SHARED(T, name): one array, at most one per kernel, cut by hand;
 //  - kernels start through launch() only;
@@ -27,6 +28,7 @@
 #include "kernels/sim/simulator.h"
 #define ONNXRAY_KERNEL(type) [[maybe_unused]] static type
 #define ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) [[maybe_unused]] static void
+#define ONNXRAY_CONSTANT_PARAM const
 #define ONNXRAY_DEVICE inline
 #define ONNXRAY_HOST_DEVICE inline
 #define ONNXRAY_SHARED(T, name) T* name = static_cast<T*>(::onnxray::sim::shared_memory())
@@ -34,6 +36,7 @@
 #include <cuda_runtime.h>
 #define ONNXRAY_KERNEL(type) static __global__ type
 #define ONNXRAY_KERNEL_BOUNDS(threads, blocks_per_sm) static __global__ void __launch_bounds__(threads, blocks_per_sm)
+#define ONNXRAY_CONSTANT_PARAM const __grid_constant__
 #define ONNXRAY_DEVICE __device__ __forceinline__
 #define ONNXRAY_HOST_DEVICE __host__ __device__ __forceinline__
 #define ONNXRAY_SHARED(T, name)                                     \

@@ -153,7 +153,7 @@ TEST(Transpose, SameBitsUnderEverySchedule) {
     SCOPED_TRACE(sim_test::name(options));
     const With with(options);
     const Buffer<float> from(x), to(x.size());
-    run_strided_copy<float>(*copy, from.get(), to.get(), nullptr);
+    run_strided_copy(*copy, sizeof(float), from.get(), to.get(), nullptr);
     const auto y = to.values();
     for (std::int64_t c = 0; c < columns; ++c) {
       for (std::int64_t p = 0; p < planes * rows; ++p) {
