@@ -1,5 +1,5 @@
 // Algebra that costs nothing: neutral elements, double negation, chains of transposes and reshapes, moves that move
-// nothing.
+// nothing, ReLU masks on the smaller side of a pooling.
 #include <algorithm>
 
 #include "engine/passes/passes.h"
@@ -30,7 +30,7 @@ bool swaps_matrix(const Ints& perm) {
 
 class Pass {
  public:
-  Pass(const Graph& g, const Evaluator& evaluate) : g_(g), rw_(g, evaluate) {}
+  Pass(const Graph& g, const Evaluator& evaluate) : g_(g), rw_(g, evaluate), uses_(g.use_counts()) {}
 
   Graph run() {
     for (const Node& node : g_.nodes()) {
@@ -111,7 +111,24 @@ class Pass {
       return rw_.b.transpose(from, both);
     }
     if (op == "matmul") return matmul(node);
+    if (op == "relu_grad") return relu_before_pool(node);
     return kNoValue;
+  }
+
+  // relu_grad(max_pool_grad(dy, argmax), x), where x was pooled to y: a window's maximum passes where y > 0, so dy is
+  // masked before it is sent back, on the smaller side.
+  ValueId relu_before_pool(const Node& node) {
+    const Node* back = rw_.to.producer(rw_(node.inputs[0]));
+    if (back == nullptr || back->op->name != "max_pool_grad" || uses_[static_cast<std::size_t>(node.inputs[0])] != 1) {
+      return kNoValue;
+    }
+    const ValueId dy = back->inputs[0], argmax = back->inputs[1];
+    const Node* pool = rw_.to.producer(argmax);
+    if (pool == nullptr || pool->op->name != "max_pool" || pool->inputs[0] != rw_(node.inputs[1])) return kNoValue;
+    const OpDef& send = *back->op;
+    const Attrs attrs = back->attrs;
+    const ValueId masked = rw_.b.op("relu_grad", {dy, pool->outputs[0]});
+    return rw_.b.add_node(send, {masked, argmax}, attrs, node.name)[0];
   }
 
   // Transposes of a matrix operand become flags.
@@ -132,6 +149,7 @@ class Pass {
 
   const Graph& g_;
   Rewriter rw_;
+  std::vector<int> uses_;
 };
 
 }  // namespace

@@ -32,6 +32,25 @@ TEST(Simplify, MakesMatrixTransposesFlags) {
   expect_same(g, after, 0);
 }
 
+// Overlapping windows, so that one element wins several.
+TEST(Simplify, MasksBeforeAPoolSendsBack) {
+  Graph g;
+  Builder b(g);
+  const ValueId x = g.add_input("x", DType::f64, {2, 3, 7, 6}), dy = g.add_input("dy", DType::f64, {2, 3, 4, 3});
+  const ValueId other = g.add_input("other", DType::f64, {2, 3, 7, 6});
+  Attrs pool = window(2, 1);
+  pool.set("kernel", Ints{3, 3});
+  const ValueId r = b.op("relu", {b.sub(x, 0.25)});
+  const ValueId argmax = b.add_node(op("max_pool"), {r}, pool, "pool")[1];
+  pool.set("input_spatial", Ints{7, 6});
+  const auto send_back = [&] { return b.op("max_pool_grad", {dy, argmax}, pool); };
+  g.set_outputs({b.op("relu_grad", {send_back(), r}), b.op("relu_grad", {send_back(), other})});
+  const Graph after = simplify(g, nullptr);
+  expect_same(g, after, 0);
+  ASSERT_EQ(after.producer(after.outputs()[0])->op->name, "max_pool_grad") << after.to_text();
+  EXPECT_EQ(after.producer(after.outputs()[1])->op->name, "relu_grad") << "another mask stays where it is";
+}
+
 TEST(Simplify, KeepsWhatDoesSomething) {
   Graph g;
   Builder b(g);
