@@ -115,7 +115,7 @@ class Bench {
 
   // Prints one line; false where --check fails.
   bool run(const Layer& l, bool check, bool sweep, double milliseconds) {
-    const ConvPlan plan = plan_conv(l.shape, l.precision, device_->processors());
+    const ConvPlan plan = plan_conv(l.shape, l.precision, gpu_);
     const std::size_t weights =
         product({l.filters, l.shape.x_channels, l.shape.axis[1].kernel, l.shape.axis[2].kernel});
     const std::size_t out_channels = static_cast<std::size_t>(l.shape.backward ? l.channels : l.filters);
@@ -156,7 +156,14 @@ class Bench {
     return k == ConvKernel::kTensorCore ? "tensor core" : k == ConvKernel::kDepthwise ? "depthwise" : "general";
   }
   static const char* tile_name(ConvTile t) {
-    return t == ConvTile::kWide ? "wide" : t == ConvTile::kMedium ? "medium" : "narrow";
+    switch (t) {
+      case ConvTile::kWide: return "wide";
+      case ConvTile::kMedium: return "medium";
+      case ConvTile::kNarrow: return "narrow";
+      case ConvTile::kGroup128: return "group128";
+      case ConvTile::kGroup64: return "group64";
+    }
+    return "";
   }
 
   // Packs the weights for a plan; returns a call of it.
@@ -173,7 +180,9 @@ class Bench {
   void print_sweep(const Layer& l, double milliseconds) {
     std::printf(", \"tried\": {");
     const char* comma = "";
-    for (const ConvTile tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+    for (const ConvTile tile :
+         {ConvTile::kGroup128, ConvTile::kGroup64, ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+      if (!gpu_.warpgroups && (tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64)) continue;
       for (const int splits : {1, 2, 4, 8}) {
         const ConvPlan plan = plan_conv_with(l.shape, l.precision, tile, splits);
         if (plan.tile != tile) continue;
@@ -265,6 +274,7 @@ class Bench {
   }
 
   std::shared_ptr<const Device> device_;
+  Gpu gpu_{device_->processors(), device_->warpgroups()};
   std::shared_ptr<void> stream_;
   Buffer in_{*device_}, raw_{*device_}, bias_{*device_}, out_{*device_}, packed_{*device_}, workspace_{*device_};
 };

@@ -58,6 +58,10 @@ set_target_properties(onnxray_cuda_kernels PROPERTIES CUDA_STANDARD 20 CUDA_VISI
 target_compile_options(onnxray_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xptxas=-v -Xcompiler=-Wall
   $<$<BOOL:${ONNXRAY_WERROR}>:-Werror=all-warnings>)
 
+if("${ONNXRAY_CUDA_ARCHITECTURES}" MATCHES "90a")
+  set_source_files_properties(kernels/cuda/module/probe.cu PROPERTIES COMPILE_DEFINITIONS ONNXRAY_SM90A)
+endif()
+
 file(GLOB cuda_steps CONFIGURE_DEPENDS kernels/cuda/*.cpp kernels/cuda/module/*.cpp)
 onnxray_device_module(onnxray_cuda cuda ${cuda_steps} $<TARGET_OBJECTS:onnxray_cuda_kernels>)
 target_link_libraries(onnxray_cuda PRIVATE CUDA::cudart_static)

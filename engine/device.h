@@ -40,6 +40,8 @@ class Device {
   [[nodiscard]] virtual std::size_t total_bytes() const = 0;
   // Multiprocessors: how many blocks run at once, by which kernels choose their tiles.
   [[nodiscard]] virtual int processors() const = 0;
+  // Whether kernels may multiply by warpgroups: a Hopper GPU and a build for sm_90a.
+  [[nodiscard]] virtual bool warpgroups() const { return false; }
   // Makes it the calling thread's device; called before a thread queues steps.
   virtual void use() const {}
 

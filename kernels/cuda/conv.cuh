@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/conv_depthwise.cuh"
 #include "kernels/cuda/conv_tensor_core.cuh"
+#include "kernels/cuda/conv_warpgroup.cuh"
 
 namespace onnxray::cuda {
 namespace {
@@ -18,8 +19,15 @@ TileSize tile_size(ConvTile tile, Precision precision) {
     case ConvTile::kWide: return {128, precision == Precision::kExact ? 64 : 128};
     case ConvTile::kMedium: return {64, 64};
     case ConvTile::kNarrow: return {128, 16};
+    case ConvTile::kGroup128: return {128, precision == Precision::kExact ? 64 : 128};
+    case ConvTile::kGroup64: return {128, 64};
   }
   return {64, 64};
+}
+bool by_warpgroups(ConvTile tile) { return tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64; }
+// Weights are packed with a high and a low part.
+int packed_parts(const ConvPlan& plan) {
+  return by_warpgroups(plan.tile) && plan.precision == Precision::kExact ? 2 : 1;
 }
 
 int in_channels(const ConvShape& s) { return s.backward ? s.y_channels : s.x_channels; }
@@ -64,6 +72,15 @@ void launch_tile(const ConvArgs& a, const float* in, const float* packed, float*
          packed, out, e, out_elements);
 }
 
+template <class T>
+void launch_group(const ConvArgs& a, const float* in, const float* packed, float* out, const Epilogue<float>& e,
+                  long long out_elements, Stream stream) {
+  const long long row_tiles = ceil_div(static_cast<long long>(a.images) * most_positions(a), T::kRows);
+  const Dim3 grid{static_cast<unsigned>(row_tiles * a.column_tiles), static_cast<unsigned>(a.splits),
+                  static_cast<unsigned>(class_total(a) * a.groups)};
+  launch(conv_warpgroup<T>, grid, Dim3{T::kThreads}, T::kSharedBytes, stream, a, in, packed, out, e, out_elements);
+}
+
 template <Precision kPrecision>
 void launch_precision(const ConvPlan& plan, const ConvArgs& a, const float* in, const float* packed, float* out,
                       const Epilogue<float>& e, long long out_elements, Stream stream) {
@@ -80,6 +97,15 @@ void launch_precision(const ConvPlan& plan, const ConvArgs& a, const float* in, 
       return launch_tile<kPrecision, WideTile<kPrecision>, 4>(a, in, packed, out, e, out_elements, stream);
     case ConvTile::kMedium: return launch_tile<kPrecision, MediumTile, 4>(a, in, packed, out, e, out_elements, stream);
     case ConvTile::kNarrow: return launch_tile<kPrecision, NarrowTile, 4>(a, in, packed, out, e, out_elements, stream);
+    case ConvTile::kGroup128:
+      if constexpr (kPrecision == Precision::kTf32) {
+        return launch_group<WarpgroupTile<kPrecision, 128>>(a, in, packed, out, e, out_elements, stream);
+      }
+      [[fallthrough]];
+    case ConvTile::kGroup64:
+      if constexpr (kPrecision != Precision::kBf16) {
+        return launch_group<WarpgroupTile<kPrecision, 64>>(a, in, packed, out, e, out_elements, stream);
+      }
   }
 }
 
@@ -128,7 +154,8 @@ void size_memory(ConvPlan& plan) {
                         static_cast<std::size_t>(plan.shape.groups);
   } else if (plan.kernel == ConvKernel::kTensorCore) {
     plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(class_total(a)) * static_cast<std::size_t>(a.groups) *
-                        static_cast<std::size_t>(a.packed_columns) * static_cast<std::size_t>(a.packed_depth);
+                        static_cast<std::size_t>(a.packed_columns) * static_cast<std::size_t>(a.packed_depth) *
+                        static_cast<std::size_t>(packed_parts(plan));
     if (plan.splits > 1) {
       plan.workspace_bytes = sizeof(float) * static_cast<std::size_t>(plan.splits) *
                              (plan.out_elements / static_cast<std::size_t>(plan.shape.batch)) *
@@ -139,17 +166,22 @@ void size_memory(ConvPlan& plan) {
 
 }  // namespace
 
+bool tile_serves(ConvTile tile, const ConvShape& shape, Precision precision) {
+  if (in_channels(shape) % 4 != 0) return tile == ConvTile::kMedium || tile == ConvTile::kNarrow;
+  return !by_warpgroups(tile) || precision != Precision::kBf16;
+}
+
 ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile tile, int splits) {
   ConvPlan plan = plan_without_tile(shape, precision);
   if (plan.kernel == ConvKernel::kTensorCore) {
-    plan.tile = in_channels(shape) % 4 != 0 && tile == ConvTile::kWide ? ConvTile::kMedium : tile;
+    plan.tile = tile_serves(tile, shape, precision) ? tile : ConvTile::kMedium;
     plan.splits = splits;
   }
   size_memory(plan);
   return plan;
 }
 
-ConvPlan plan_conv(const ConvShape& shape, Precision precision, int processors) {
+ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu) {
   ConvPlan plan = plan_without_tile(shape, precision);
   if (plan.kernel == ConvKernel::kTensorCore) {
     // Waves of blocks times the work of a block. The share of the peak that a tile's inner loop can reach falls with
@@ -160,11 +192,14 @@ ConvPlan plan_conv(const ConvShape& shape, Precision precision, int processors) 
       int blocks;  // per multiprocessor
       double speed;
     };
-    constexpr Candidate kCandidates[] = {
-        {ConvTile::kWide, 2, 1.0}, {ConvTile::kMedium, 3, 0.7}, {ConvTile::kNarrow, 3, 0.35}};
+    constexpr Candidate kCandidates[] = {{ConvTile::kGroup128, 2, 2.5},
+                                         {ConvTile::kGroup64, 2, 2.2},
+                                         {ConvTile::kWide, 2, 1.0},
+                                         {ConvTile::kMedium, 3, 0.7},
+                                         {ConvTile::kNarrow, 3, 0.35}};
     double best = 0;
     for (const Candidate& c : kCandidates) {
-      if (in_channels(shape) % 4 != 0 && c.tile == ConvTile::kWide) continue;
+      if (!tile_serves(c.tile, shape, precision) || (by_warpgroups(c.tile) && !gpu.warpgroups)) continue;
       ConvPlan trial = plan;
       trial.tile = c.tile;
       const ConvArgs a = conv_args(trial, static_cast<int>(plan.images_per_launch));
@@ -173,12 +208,11 @@ ConvPlan plan_conv(const ConvShape& shape, Precision precision, int processors) 
           static_cast<long long>(ceil_div(static_cast<long long>(a.images) * most_positions(a), size.rows)) *
           a.column_tiles * a.groups * class_total(a);
       const int slices = a.packed_depth / kSlice;
+      const long long slots = static_cast<long long>(gpu.processors) * c.blocks;
       // Too few blocks: split the sum, at least 4 slices to a part.
       int splits = 1;
-      while (splits < 8 && blocks * splits * 2 <= static_cast<long long>(processors) * c.blocks &&
-             slices / (splits * 2) >= 4)
-        splits *= 2;
-      const double waves = ceil_div(blocks * splits, static_cast<long long>(processors) * c.blocks);
+      while (splits < 8 && blocks * splits * 2 <= slots && slices / (splits * 2) >= 4) splits *= 2;
+      const double waves = ceil_div(blocks * splits, slots);
       const double time = waves * c.blocks * size.rows * size.columns * ceil_div(slices, splits) / c.speed;
       if (best != 0 && time >= best) continue;
       best = time;
@@ -198,9 +232,13 @@ void pack_conv_weights(const ConvPlan& plan, const float* w, float* packed, Stre
     launch(pack_depthwise, Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream, a.groups, kernel, w, packed);
   } else if (plan.kernel == ConvKernel::kTensorCore) {
     const int blocks = std::min(1024, ceil_div(static_cast<long long>(a.packed_columns) * a.packed_depth, 256));
-    launch(pack_for_tensor_core,
-           Dim3{static_cast<unsigned>(blocks), static_cast<unsigned>(a.groups), static_cast<unsigned>(class_total(a))},
-           Dim3{256}, 0, stream, a, w, packed);
+    const Dim3 grid{static_cast<unsigned>(blocks), static_cast<unsigned>(a.groups),
+                    static_cast<unsigned>(class_total(a))};
+    if (by_warpgroups(plan.tile)) {
+      launch(pack_for_warpgroup, grid, Dim3{256}, 0, stream, a, w, packed, packed_parts(plan));
+    } else {
+      launch(pack_for_tensor_core, grid, Dim3{256}, 0, stream, a, w, packed);
+    }
   }
 }
 

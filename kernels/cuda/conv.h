@@ -32,9 +32,17 @@ enum class ConvKernel {
 
 // Block tiles of the tensor-core kernel, rows x columns.
 enum class ConvTile {
-  kWide,    // 128 x 128 (128 x 64 for Precision::kExact)
-  kMedium,  // 64 x 64
-  kNarrow,  // 128 x 16
+  kWide,      // 128 x 128 (128 x 64 for Precision::kExact)
+  kMedium,    // 64 x 64
+  kNarrow,    // 128 x 16
+  kGroup128,  // 128 x 128 by warpgroups (128 x 64 for Precision::kExact); sm_90a, not for bfloat16
+  kGroup64,   // 128 x 64 by warpgroups
+};
+
+// What plan_conv knows of a GPU.
+struct Gpu {
+  int processors = 1;       // multiprocessors
+  bool warpgroups = false;  // whether it and the build have sm_90a's warpgroup products
 };
 
 struct ConvPlan {
@@ -49,10 +57,12 @@ struct ConvPlan {
   std::size_t in_elements = 0, out_elements = 0;
 };
 
-// Chooses kernel, tile and splits of a float32 convolution for a GPU with `processors` multiprocessors. All extents
-// must be positive. Throws Error(kUnsupported) where one image exceeds 2^31 elements.
-[[nodiscard]] ConvPlan plan_conv(const ConvShape& shape, Precision precision, int processors);
-// The same with the tile and the number of splits given, for tests and tuning.
+// Chooses kernel, tile and splits of a float32 convolution. All extents must be positive. Throws Error(kUnsupported)
+// where one image exceeds 2^31 elements.
+[[nodiscard]] ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu);
+// Whether a tile can compute that at all.
+[[nodiscard]] bool tile_serves(ConvTile tile, const ConvShape& shape, Precision precision);
+// The same as plan_conv with the tile and the number of splits given, for tests and tuning.
 [[nodiscard]] ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile tile, int splits);
 
 // Device pointers. `packed` has plan.weight_bytes.

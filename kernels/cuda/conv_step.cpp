@@ -100,7 +100,7 @@ Step convolution(const PrepareCtx& c, bool backward) {
             unread};
   }
   if (c.dtype(0) != DType::f32) return {};
-  const ConvPlan plan = plan_conv(*shape, precision_of(c), c.device()->processors());
+  const ConvPlan plan = plan_conv(*shape, precision_of(c), {c.device()->processors(), c.device()->warpgroups()});
   Step step;
   std::shared_ptr<const void> packed;
   std::size_t pack_bytes = 0;  // of weights that only a run knows

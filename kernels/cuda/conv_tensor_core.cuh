@@ -107,28 +107,15 @@ constexpr std::size_t conv_shared_bytes() {
   return T::kRows * (sizeof(RowPlace) + sizeof(int)) + kSourceBytes + kRingWords<T, true, true> * sizeof(float);
 }
 
-// Grid: x tiles, columns fastest, so that blocks that read the same rows of the source run together; y splits of the
-// sum; z class and group. With splits > 1, `out` is [splits, result] and there is no epilogue.
-template <Precision kPrecision, class T, int kVector>
-ONNXRAY_KERNEL_BOUNDS(T::kThreads, T::kBlocks)
-conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, Epilogue<float> epilogue,
-                 long long out_elements) {
-  ONNXRAY_SHARED(RowPlace, places);
-  int* const results = reinterpret_cast<int*>(places + T::kRows);
-  GatherSource* const source = reinterpret_cast<GatherSource*>(results + T::kRows);
-  float* const ring = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(source) + kSourceBytes);
-
-  const int group = static_cast<int>(blockIdx.z) % p.groups, number = static_cast<int>(blockIdx.z) / p.groups;
-  const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
-  const int first_row = static_cast<int>(blockIdx.x) / p.column_tiles * T::kRows;
-  const int first_column = static_cast<int>(blockIdx.x) % p.column_tiles * T::kCols;
+// Where the rows of a tile that begins at `first_row` of the class lie, for all threads of the block.
+template <int kRows, int kThreads>
+ONNXRAY_DEVICE void place_rows(const ConvArgs& p, const ConvClass& c, int first_row, RowPlace* places, int* results,
+                               GatherSource* source) {
   const int rows = p.images * c.positions();
-  if (first_row >= rows) return;
-
   const int in_pixel = p.groups * p.in_channels, out_pixel = p.groups * p.out_channels;
   const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
   const int out_w = p.backward ? p.axis[2].x : p.axis[2].y;
-  for (int i = static_cast<int>(threadIdx.x); i < T::kRows; i += T::kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < kRows; i += kThreads) {
     const int row = first_row + i;
     RowPlace place{0, kNowhere, 0, 0};
     int result = -1;
@@ -152,26 +139,52 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
                c.d.taps,      c.h.taps,      c.w.taps,      p.in_channels, in_pixel};
   }
   __syncthreads();
+}
 
-  const int depth = c.taps() * p.in_channels;
-  const int all_slices = (depth + kSlice - 1) / kSlice;
-  const int split = static_cast<int>(blockIdx.y);
-  const int begin = static_cast<int>(static_cast<long long>(all_slices) * split / p.splits);
-  const int end = static_cast<int>(static_cast<long long>(all_slices) * (split + 1) / p.splits);
-  GatherLoader<T::kRows, kVector, T::kThreads> a(places, source, in + group * p.in_channels, begin * kSlice);
+// The part of the sum that this block (blockIdx.y of p.splits) adds, in slices.
+struct Slices {
+  int begin, count;
+};
+ONNXRAY_DEVICE Slices slices_of(const ConvArgs& p, const ConvClass& c) {
+  const int all = (c.taps() * p.in_channels + kSlice - 1) / kSlice, split = static_cast<int>(blockIdx.y);
+  const int begin = static_cast<int>(static_cast<long long>(all) * split / p.splits);
+  return {begin, static_cast<int>(static_cast<long long>(all) * (split + 1) / p.splits) - begin};
+}
+
+// Grid: x tiles, columns fastest, so that blocks that read the same rows of the source run together; y splits of the
+// sum; z class and group. With splits > 1, `out` is [splits, result] and there is no epilogue.
+template <Precision kPrecision, class T, int kVector>
+ONNXRAY_KERNEL_BOUNDS(T::kThreads, T::kBlocks)
+conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, Epilogue<float> epilogue,
+                 long long out_elements) {
+  ONNXRAY_SHARED(RowPlace, places);
+  int* const results = reinterpret_cast<int*>(places + T::kRows);
+  GatherSource* const source = reinterpret_cast<GatherSource*>(results + T::kRows);
+  float* const ring = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(source) + kSourceBytes);
+
+  const int group = static_cast<int>(blockIdx.z) % p.groups, number = static_cast<int>(blockIdx.z) / p.groups;
+  const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
+  const int first_row = static_cast<int>(blockIdx.x) / p.column_tiles * T::kRows;
+  const int first_column = static_cast<int>(blockIdx.x) % p.column_tiles * T::kCols;
+  if (first_row >= p.images * c.positions()) return;
+
+  place_rows<T::kRows, T::kThreads>(p, c, first_row, places, results, source);
+
+  const Slices slices = slices_of(p, c);
+  GatherLoader<T::kRows, kVector, T::kThreads> a(places, source, in + group * p.in_channels, slices.begin * kSlice);
   PackedLoader<T::kCols, T::kThreads> b(
       packed +
           ((static_cast<long long>(number) * p.groups + group) * p.packed_columns + first_column) * p.packed_depth +
-          begin * kSlice,
+          slices.begin * kSlice,
       p.packed_depth);
   float acc[T::kMi][T::kNi][4] = {};
-  multiply_slices<kPrecision, T, true, true>(ring, end - begin, a, b, acc);
+  multiply_slices<kPrecision, T, true, true>(ring, slices.count, a, b, acc);
 
   const int channel = group * p.out_channels + first_column;
   finish_tile<T>(
       acc, epilogue, channel, p.out_channels - first_column, p.out_channels % 2 == 0,
       [&](int row) { return results[row] < 0 ? -1ll : static_cast<long long>(results[row]) + channel; },
-      out + split * out_elements);
+      out + static_cast<int>(blockIdx.y) * out_elements);
 }
 
 // Adds the splits in order.
@@ -187,9 +200,22 @@ add_splits(const float* partial, float* out, Epilogue<float> epilogue, int split
   }
 }
 
+// What meets (tap, channel) number k of the class in a column: zero where there is nothing.
+ONNXRAY_DEVICE float packed_weight(const ConvArgs& p, const ConvClass& c, int group, int column, int k,
+                                   const float* w) {
+  if (column >= p.out_channels || k >= c.taps() * p.in_channels) return 0;
+  const int tap = k / p.in_channels, channel = k % p.in_channels;
+  const int tw = c.w.tap_first + tap % c.w.taps * c.w.tap_step;
+  const int th = c.h.tap_first + tap / c.w.taps % c.h.taps * c.h.tap_step;
+  const int td = c.d.tap_first + tap / c.w.taps / c.h.taps * c.d.tap_step;
+  const int flat = (td * p.axis[1].kernel + th) * p.axis[2].kernel + tw;
+  const long long k_channel = group * (p.backward ? p.in_channels : p.out_channels) + (p.backward ? channel : column);
+  const int c_channel = p.backward ? column : channel, c_count = p.backward ? p.out_channels : p.in_channels;
+  return w[(k_channel * c_count + c_channel) * p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel + flat];
+}
+
 // packed[class][group][column][(tap, channel)]: of each class its own taps, zero where there is nothing.
 ONNXRAY_KERNEL(void) pack_for_tensor_core(ConvArgs p, const float* w, float* packed) {
-  const int kernel = p.axis[0].kernel * p.axis[1].kernel * p.axis[2].kernel;
   const int group = static_cast<int>(blockIdx.y), number = static_cast<int>(blockIdx.z);
   const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
   const long long count = static_cast<long long>(p.packed_columns) * p.packed_depth;
@@ -197,19 +223,7 @@ ONNXRAY_KERNEL(void) pack_for_tensor_core(ConvArgs p, const float* w, float* pac
   const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
   for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
     const int column = static_cast<int>(i / p.packed_depth), k = static_cast<int>(i % p.packed_depth);
-    float v = 0;
-    if (column < p.out_channels && k < c.taps() * p.in_channels) {
-      const int tap = k / p.in_channels, channel = k % p.in_channels;
-      const int tw = c.w.tap_first + tap % c.w.taps * c.w.tap_step;
-      const int th = c.h.tap_first + tap / c.w.taps % c.h.taps * c.h.tap_step;
-      const int td = c.d.tap_first + tap / c.w.taps / c.h.taps * c.d.tap_step;
-      const int flat = (td * p.axis[1].kernel + th) * p.axis[2].kernel + tw;
-      const long long k_channel =
-          group * (p.backward ? p.in_channels : p.out_channels) + (p.backward ? channel : column);
-      const int c_channel = p.backward ? column : channel, c_count = p.backward ? p.out_channels : p.in_channels;
-      v = w[(k_channel * c_count + c_channel) * kernel + flat];
-    }
-    to[i] = v;
+    to[i] = packed_weight(p, c, group, column, k, w);
   }
 }
 

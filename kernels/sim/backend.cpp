@@ -14,6 +14,7 @@ class SimulatedDevice : public Device {
   [[nodiscard]] std::size_t total_bytes() const override { return std::size_t{4} << 30; }
   // Few, so that small shapes take the paths that large ones take on a GPU.
   [[nodiscard]] int processors() const override { return 4; }
+  [[nodiscard]] bool warpgroups() const override { return true; }
 
   [[nodiscard]] std::shared_ptr<void> create_stream() const override { return std::make_shared<int>(0); }
   void upload(void* to, const void* from, std::size_t bytes, Stream) const override { std::memcpy(to, from, bytes); }

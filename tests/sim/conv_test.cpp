@@ -213,7 +213,9 @@ TEST(Conv, EveryTileAndPrecision) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(c.shape, backward);
       for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
-        for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+        for (const auto tile :
+             {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup128, ConvTile::kGroup64}) {
+          if (!tile_serves(tile, p.shape, precision)) continue;
           SCOPED_TRACE(std::string(c.name) + (backward ? " backward" : "") + " precision " +
                        std::to_string(static_cast<int>(precision)) + " tile " + std::to_string(static_cast<int>(tile)));
           const ConvPlan plan = plan_conv_with(p.shape, precision, tile, 1);
@@ -257,7 +259,7 @@ TEST(Conv, GeneralKernels) {
         const auto got = out.values();
         for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], p.expected[i], 1e-14 * (1 + p.scale[i]));
         if (channels_last) continue;  // float32 in the model's own layout
-        const ConvPlan plan = plan_conv(p.shape, Precision::kExact, 132);
+        const ConvPlan plan = plan_conv(p.shape, Precision::kExact, {132, false});
         EXPECT_EQ(plan.kernel, ConvKernel::kGeneral);
         expect_close(run(plan, p, true), p.expected, p.scale, tolerance(Precision::kExact, depth_of(s)));
       }
@@ -293,6 +295,7 @@ TEST(Conv, SameBitsUnderEverySchedule) {
   for (const Way& way :
        {Way{2, Precision::kExact, ConvTile::kMedium, 1}, Way{2, Precision::kTf32, ConvTile::kWide, 2},
         Way{3, Precision::kBf16, ConvTile::kNarrow, 1}, Way{9, Precision::kTf32, ConvTile::kNarrow, 1},
+        Way{2, Precision::kExact, ConvTile::kGroup64, 1}, Way{2, Precision::kTf32, ConvTile::kGroup128, 2},
         Way{12, Precision::kBf16, ConvTile::kMedium, 1}, Way{14, Precision::kExact, ConvTile::kMedium, 1}}) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(cases()[way.number].shape, backward);
@@ -399,18 +402,21 @@ TEST(Conv, ExactWhereTensorCoresTruncate) {
   p.plain.assign(p.plain.size(), 0);
   for_each_product(
       s, [&](std::size_t x, std::size_t w, std::size_t y) { p.plain[y] += static_cast<double>(p.in[x]) * p.w[w]; });
-  const auto got = run(plan_conv_with(s, Precision::kExact, ConvTile::kMedium, 1), p, false);
-  const auto fast = run(plan_conv_with(s, Precision::kTf32, ConvTile::kMedium, 1), p, false);
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    EXPECT_LE(std::abs(got[i] - p.plain[i]), 1.5e-6 * p.plain[i]);
-    EXPECT_LE(std::abs(fast[i] - p.plain[i]), 1e-3 * p.plain[i]);
+  for (const auto tile : {ConvTile::kMedium, ConvTile::kGroup64}) {
+    const auto got = run(plan_conv_with(s, Precision::kExact, tile, 1), p, false);
+    const auto fast = run(plan_conv_with(s, Precision::kTf32, tile, 1), p, false);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_LE(std::abs(got[i] - p.plain[i]), 1.5e-6 * p.plain[i]);
+      EXPECT_LE(std::abs(fast[i] - p.plain[i]), 1e-3 * p.plain[i]);
+    }
   }
 }
 
 TEST(Conv, FragmentsMeetNoBankTwice) {
   const Problem p = problem(cases()[1].shape, false);
   sim_test::sim::reset_counters();
-  for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+  for (const auto tile :
+       {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup128, ConvTile::kGroup64}) {
     run(plan_conv_with(p.shape, Precision::kTf32, tile, 1), p, false);
   }
   EXPECT_GT(sim_test::sim::counters().collectives, 0u);
@@ -421,7 +427,7 @@ TEST(Conv, FragmentsMeetNoBankTwice) {
 TEST(Conv, TooManyClassesForAGrid) {
   ConvShape s = shape(1, 4, 1, 2, axis(160, 160, 160), axis(160, 160, 160));
   s.backward = true;
-  EXPECT_EQ(plan_conv(s, Precision::kExact, 132).kernel, ConvKernel::kGeneral);
+  EXPECT_EQ(plan_conv(s, Precision::kExact, {132, false}).kernel, ConvKernel::kGeneral);
 }
 
 // Convolutions compute what the plan says, no more: multiply-adds are those of whole tiles.
@@ -438,15 +444,21 @@ TEST(Conv, MultiplyAddsOfAStridedBackwardPass) {
 
 TEST(Conv, PlanChoosesByShape) {
   // A late layer of ResNet-50 at batch 1 has too few tiles for the machine: the sum is split.
-  EXPECT_GT(plan_conv(shape(1, 1, 512, 512, axis(7, 3, 1, 1, 1), axis(7, 3, 1, 1, 1)), Precision::kTf32, 132).splits,
-            1);
+  EXPECT_GT(
+      plan_conv(shape(1, 1, 512, 512, axis(7, 3, 1, 1, 1), axis(7, 3, 1, 1, 1)), Precision::kTf32, {132, false}).splits,
+      1);
   const ConvPlan large =
-      plan_conv(shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)), Precision::kTf32, 132);
+      plan_conv(shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)), Precision::kTf32, {132, false});
   EXPECT_EQ(large.tile, ConvTile::kWide);
   EXPECT_EQ(large.splits, 1);
+  // With warpgroups, which bfloat16 and three channels do not have.
+  const ConvShape middle = shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1));
+  EXPECT_EQ(plan_conv(middle, Precision::kTf32, {132, true}).tile, ConvTile::kGroup128);
+  EXPECT_EQ(plan_conv(middle, Precision::kBf16, {132, true}).tile, ConvTile::kWide);
+  EXPECT_FALSE(tile_serves(ConvTile::kGroup64, shape(1, 1, 3, 64, axis(8, 3), axis(8, 3)), Precision::kExact));
   ConvShape first = shape(32, 1, 3, 64, axis(224, 7, 2, 3, 3), axis(224, 7, 2, 3, 3));
   first.backward = true;
-  EXPECT_EQ(plan_conv(first, Precision::kTf32, 132).tile, ConvTile::kNarrow);
+  EXPECT_EQ(plan_conv(first, Precision::kTf32, {132, false}).tile, ConvTile::kNarrow);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ class CudaDevice : public Device {
     description_ = detail::concat("cuda:", index, " (", p.name, ")");
     total_bytes_ = p.totalGlobalMem;
     processors_ = p.multiProcessorCount;
+    warpgroups_ = p.major == 9 && p.minor == 0 && built_for_sm90a();
     if (!has_code_for_this_device()) {
       fail_unsupported("device ", description_, " has compute capability ", p.major, ".", p.minor,
                        ", for which this module was not built; see ONNXRAY_CUDA_ARCHITECTURES");
@@ -41,6 +42,7 @@ class CudaDevice : public Device {
   [[nodiscard]] const std::string& description() const override { return description_; }
   [[nodiscard]] std::size_t total_bytes() const override { return total_bytes_; }
   [[nodiscard]] int processors() const override { return processors_; }
+  [[nodiscard]] bool warpgroups() const override { return warpgroups_; }
   void use() const override { check(cudaSetDevice(index_), "selecting the device"); }
 
   // The most that was allocated at one time.
@@ -153,6 +155,7 @@ class CudaDevice : public Device {
   std::string description_;
   std::size_t total_bytes_ = 0;
   int processors_ = 1;
+  bool warpgroups_ = false;
   std::shared_ptr<Allocated> allocated_ = std::make_shared<Allocated>();
 };
 

@@ -11,6 +11,8 @@ namespace onnxray::cuda {
 
 // Of the calling thread's device (probe.cu).
 [[nodiscard]] bool has_code_for_this_device();
+// Whether it was compiled for sm_90a, among others.
+[[nodiscard]] bool built_for_sm90a();
 
 // The most memory of a device from open_device that was allocated at one time.
 [[nodiscard]] std::size_t peak_bytes(const Device& device);

@@ -15,4 +15,12 @@ bool has_code_for_this_device() {
   return status != cudaErrorNoKernelImageForDevice && status != cudaErrorInvalidDeviceFunction;
 }
 
+bool built_for_sm90a() {
+#ifdef ONNXRAY_SM90A
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace onnxray::cuda
