@@ -160,6 +160,7 @@ class Bench {
       case ConvTile::kWide: return "wide";
       case ConvTile::kMedium: return "medium";
       case ConvTile::kNarrow: return "narrow";
+      case ConvTile::kGroup256: return "group256";
       case ConvTile::kGroup128: return "group128";
       case ConvTile::kGroup64: return "group64";
     }
@@ -180,10 +181,13 @@ class Bench {
   void print_sweep(const Layer& l, double milliseconds) {
     std::printf(", \"tried\": {");
     const char* comma = "";
-    for (const ConvTile tile :
-         {ConvTile::kGroup128, ConvTile::kGroup64, ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
-      if (!gpu_.warpgroups && (tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64)) continue;
-      for (const int splits : {1, 2, 4, 8}) {
+    for (const ConvTile tile : {ConvTile::kGroup256, ConvTile::kGroup128, ConvTile::kGroup64, ConvTile::kWide,
+                                ConvTile::kMedium, ConvTile::kNarrow}) {
+      if (!gpu_.warpgroups &&
+          (tile == ConvTile::kGroup256 || tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64)) {
+        continue;
+      }
+      for (const int splits : {1, 4}) {
         const ConvPlan plan = plan_conv_with(l.shape, l.precision, tile, splits);
         if (plan.tile != tile) continue;
         std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepared(l, plan), milliseconds));

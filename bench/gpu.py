@@ -49,7 +49,7 @@ ANSWERS = {
 }
 MEMORY = {"memory_resnet50_b50": ("resnet50", 50), "memory_vgg19_b50": ("vgg19", 50)}
 ACCURACY = {"accuracy_resnet50": "resnet50", "accuracy_vgg19": "vgg19"}
-CONVS = {f"conv_{net}_n{n}": (net, n, 8 if n < 256 else 16) for n in (32, 1, 256) for net in ("resnet50", "vgg19")}
+CONVS = {f"conv_{net}_n{n}": (net, n, 20 if n < 256 else 30) for n in (32, 1, 256) for net in ("resnet50", "vgg19")}
 FINISHES = (("forward", "plain"), ("forward", "bias_relu"), ("backward", "plain"))
 
 

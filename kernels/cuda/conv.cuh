@@ -19,12 +19,15 @@ TileSize tile_size(ConvTile tile, Precision precision) {
     case ConvTile::kWide: return {128, precision == Precision::kExact ? 64 : 128};
     case ConvTile::kMedium: return {64, 64};
     case ConvTile::kNarrow: return {128, 16};
+    case ConvTile::kGroup256: return {128, precision == Precision::kExact ? 128 : 256};
     case ConvTile::kGroup128: return {128, precision == Precision::kExact ? 64 : 128};
     case ConvTile::kGroup64: return {128, 64};
   }
   return {64, 64};
 }
-bool by_warpgroups(ConvTile tile) { return tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64; }
+bool by_warpgroups(ConvTile tile) {
+  return tile == ConvTile::kGroup256 || tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64;
+}
 // Weights are packed with a high and a low part.
 int packed_parts(const ConvPlan& plan) {
   return by_warpgroups(plan.tile) && plan.precision == Precision::kExact ? 2 : 1;
@@ -97,15 +100,24 @@ void launch_precision(const ConvPlan& plan, const ConvArgs& a, const float* in, 
       return launch_tile<kPrecision, WideTile<kPrecision>, 4>(a, in, packed, out, e, out_elements, stream);
     case ConvTile::kMedium: return launch_tile<kPrecision, MediumTile, 4>(a, in, packed, out, e, out_elements, stream);
     case ConvTile::kNarrow: return launch_tile<kPrecision, NarrowTile, 4>(a, in, packed, out, e, out_elements, stream);
+    case ConvTile::kGroup256:
     case ConvTile::kGroup128:
-      if constexpr (kPrecision == Precision::kTf32) {
-        return launch_group<WarpgroupTile<kPrecision, 128>>(a, in, packed, out, e, out_elements, stream);
-      }
-      [[fallthrough]];
-    case ConvTile::kGroup64:
-      if constexpr (kPrecision != Precision::kBf16) {
-        return launch_group<WarpgroupTile<kPrecision, 64>>(a, in, packed, out, e, out_elements, stream);
-      }
+    case ConvTile::kGroup64: break;
+  }
+  if constexpr (kPrecision == Precision::kTf32) {
+    if (plan.tile == ConvTile::kGroup256) {
+      launch_group<WarpgroupTile<kPrecision, 256, 4, 1>>(a, in, packed, out, e, out_elements, stream);
+    } else if (plan.tile == ConvTile::kGroup128) {
+      launch_group<WarpgroupTile<kPrecision, 128, 3, 2>>(a, in, packed, out, e, out_elements, stream);
+    } else {
+      launch_group<WarpgroupTile<kPrecision, 64, 4, 2>>(a, in, packed, out, e, out_elements, stream);
+    }
+  } else if constexpr (kPrecision == Precision::kExact) {
+    if (plan.tile == ConvTile::kGroup256) {
+      launch_group<WarpgroupTile<kPrecision, 128, 4, 1>>(a, in, packed, out, e, out_elements, stream);
+    } else {
+      launch_group<WarpgroupTile<kPrecision, 64, 3, 2>>(a, in, packed, out, e, out_elements, stream);
+    }
   }
 }
 
@@ -168,7 +180,10 @@ void size_memory(ConvPlan& plan) {
 
 bool tile_serves(ConvTile tile, const ConvShape& shape, Precision precision) {
   if (in_channels(shape) % 4 != 0) return tile == ConvTile::kMedium || tile == ConvTile::kNarrow;
-  return !by_warpgroups(tile) || precision != Precision::kBf16;
+  if (!by_warpgroups(tile)) return true;
+  int taps = 1;
+  for (const ConvAxis& a : shape.axis) taps *= a.kernel;
+  return precision != Precision::kBf16 && taps <= kMostTaps;
 }
 
 ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile tile, int splits) {
@@ -192,11 +207,9 @@ ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu) 
       int blocks;  // per multiprocessor
       double speed;
     };
-    constexpr Candidate kCandidates[] = {{ConvTile::kGroup128, 2, 2.5},
-                                         {ConvTile::kGroup64, 2, 2.2},
-                                         {ConvTile::kWide, 2, 1.0},
-                                         {ConvTile::kMedium, 3, 0.7},
-                                         {ConvTile::kNarrow, 3, 0.35}};
+    constexpr Candidate kCandidates[] = {{ConvTile::kGroup256, 1, 4.0}, {ConvTile::kGroup128, 2, 2.5},
+                                         {ConvTile::kGroup64, 2, 2.2},  {ConvTile::kWide, 2, 1.0},
+                                         {ConvTile::kMedium, 3, 0.7},   {ConvTile::kNarrow, 3, 0.35}};
     double best = 0;
     for (const Candidate& c : kCandidates) {
       if (!tile_serves(c.tile, shape, precision) || (by_warpgroups(c.tile) && !gpu.warpgroups)) continue;

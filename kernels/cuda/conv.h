@@ -35,7 +35,8 @@ enum class ConvTile {
   kWide,      // 128 x 128 (128 x 64 for Precision::kExact)
   kMedium,    // 64 x 64
   kNarrow,    // 128 x 16
-  kGroup128,  // 128 x 128 by warpgroups (128 x 64 for Precision::kExact); sm_90a, not for bfloat16
+  kGroup256,  // 128 x 256 by warpgroups (128 x 128 for Precision::kExact); sm_90a, not for bfloat16
+  kGroup128,  // 128 x 128 by warpgroups (128 x 64 for Precision::kExact)
   kGroup64,   // 128 x 64 by warpgroups
 };
 

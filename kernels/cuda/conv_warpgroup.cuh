@@ -12,19 +12,129 @@ namespace {
 inline constexpr int kBlockColumns = 64;                           // columns that are packed together
 inline constexpr int kBlockWords = kBlockColumns * kSwizzledLine;  // of one slice of them
 
-template <Precision kPrecision_, int kCols_>
+inline constexpr int kMostTaps = 31;  // of a class, bits of a word
+
+// Of the rows of a tile: where the source of each begins, which taps are inside it, where the result begins (-1: there
+// is no such row). And of each tap how far its source is from the first one's.
+template <int kRows>
+struct TileRows {
+  int source[kRows];
+  unsigned taps[kRows];
+  int result[kRows];
+  int tap_offset[kMostTaps + 1];
+};
+
+// For all threads of the block.
+template <int kRows, int kThreads>
+ONNXRAY_DEVICE void find_rows(const ConvArgs& p, const ConvClass& c, int first_row, TileRows<kRows>& to) {
+  const int in_pixel = p.groups * p.in_channels, out_pixel = p.groups * p.out_channels;
+  const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
+  const int out_w = p.backward ? p.axis[2].x : p.axis[2].y, rows = p.images * c.positions();
+  const auto taps_inside = [](const GatherAxis& g, int base) {
+    unsigned inside = 0;
+    for (int t = 0; t < g.taps; ++t) {
+      inside |=
+          static_cast<unsigned>(static_cast<unsigned>(base + t * g.base_step) < static_cast<unsigned>(g.in_extent))
+          << t;
+    }
+    return inside;
+  };
+  for (int i = static_cast<int>(threadIdx.x); i < kRows; i += kThreads) {
+    const int row = first_row + i;
+    int source = 0, result = -1;
+    unsigned taps = 0;
+    if (row < rows) {
+      const int w = row % c.w.count, rest = row / c.w.count, h = rest % c.h.count, above = rest / c.h.count;
+      const int d = above % c.d.count, image = above / c.d.count;
+      const int in_d = c.d.base + d * c.d.in_step, in_h = c.h.base + h * c.h.in_step, in_w = c.w.base + w * c.w.in_step;
+      source = (((image * c.d.in_extent + in_d) * c.h.in_extent + in_h) * c.w.in_extent + in_w) * in_pixel;
+      result = (((image * out_d + c.d.first + d * c.d.out_step) * out_h + c.h.first + h * c.h.out_step) * out_w +
+                c.w.first + w * c.w.out_step) *
+               out_pixel;
+      const unsigned inside_d = taps_inside(c.d, in_d), inside_h = taps_inside(c.h, in_h);
+      const unsigned inside_w = taps_inside(c.w, in_w);
+      int shift = 0;
+      for (int td = 0; td < c.d.taps; ++td) {
+        for (int th = 0; th < c.h.taps; ++th, shift += c.w.taps) {
+          if (inside_d >> td & inside_h >> th & 1) taps |= inside_w << shift;
+        }
+      }
+    }
+    to.source[i] = source;
+    to.taps[i] = taps;
+    to.result[i] = result;
+  }
+  for (int tap = static_cast<int>(threadIdx.x); tap <= kMostTaps; tap += kThreads) {
+    int offset = 0;
+    if (tap < c.taps()) {
+      const int tw = tap % c.w.taps, th = tap / c.w.taps % c.h.taps, td = tap / c.w.taps / c.h.taps;
+      offset =
+          ((td * c.d.base_step * c.h.in_extent + th * c.h.base_step) * c.w.in_extent + tw * c.w.base_step) * in_pixel;
+    }
+    to.tap_offset[tap] = offset;
+  }
+  __syncthreads();
+}
+
+template <Precision kPrecision_, int kCols_, int kStages_, int kBlocks_>
 struct WarpgroupTile {
   static constexpr Precision kPrecision = kPrecision_;
-  static constexpr int kRows = 128, kCols = kCols_, kThreads = 256, kStages = 3, kNi = kCols / 8;
+  static constexpr int kRows = 128, kCols = kCols_, kThreads = 256, kStages = kStages_, kBlocks = kBlocks_;
+  static constexpr int kNi = kCols / 8;
+  static constexpr bool kOverlap = kBlocks == 1;
+  static constexpr int kAhead = kStages - (kOverlap ? 2 : 1);  // slices that are fetched ahead
+  // Where registers are short, nothing is held across the products.
+  static constexpr bool kFetchFirst = kPrecision == Precision::kExact && kBlocks == 2;
   static constexpr int kParts = kPrecision == Precision::kExact ? 2 : 1;  // high and low
   static constexpr int kAWords = kSliceWords<kRows, true>, kBWords = kParts * kCols * kSwizzledLine;
-  static constexpr int kBlocks = 2;  // that should fit a multiprocessor
   // The result in shared memory, per warp: 16 lines, padded so that the pairs of a fragment meet different banks.
   static constexpr int kOutLine = kCols + 8;
   static constexpr std::size_t kRingWords = kStages * (kAWords + kBWords);
-  static constexpr std::size_t kSharedBytes =
-      kSwizzledAlignment + kRingWords * sizeof(float) + kRows * (sizeof(RowPlace) + sizeof(int)) + kSourceBytes;
-  static_assert(kRows * kOutLine <= kRingWords);
+  static constexpr std::size_t kSharedBytes = kSwizzledAlignment + kRingWords * sizeof(float) + sizeof(TileRows<kRows>);
+  static_assert(kRows * kOutLine <= kRingWords && kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
+};
+
+// Brings slices of A: each thread has the same 16 bytes of 4 rows.
+template <int kRows, int kThreads>
+class TapLoader {
+ public:
+  ONNXRAY_DEVICE TapLoader(const TileRows<kRows>& rows, const float* memory, int channels, int from)
+      : tap_offset_(rows.tap_offset), memory_(memory), channels_(channels) {
+    const int k = from + column();
+    tap_ = k / channels;
+    channel_ = k % channels;
+#pragma unroll
+    for (int i = 0; i < kRowsEach; ++i) {
+      source_[i] = rows.source[row() + i * kDown];
+      taps_[i] = rows.taps[row() + i * kDown];
+    }
+  }
+
+  ONNXRAY_DEVICE void load(float* slice) {
+    const int tap = tap_ < kMostTaps ? tap_ : kMostTaps;
+    const float* const from = memory_ + tap_offset_[tap] + channel_;
+    float* const to = slice + row() * kLine<kRows, true> + column();
+#pragma unroll
+    for (int i = 0; i < kRowsEach; ++i) {
+      copy_async_16(to + i * kDown * kLine<kRows, true>, from + source_[i], taps_[i] >> tap & 1 ? 16 : 0);
+    }
+    channel_ += kSlice;
+    while (channel_ >= channels_) {
+      channel_ -= channels_;
+      ++tap_;
+    }
+  }
+
+ private:
+  static constexpr int kAcross = kSlice / 4, kDown = kThreads / kAcross, kRowsEach = kRows / kDown;
+  ONNXRAY_DEVICE static int column() { return static_cast<int>(threadIdx.x) % kAcross * 4; }
+  ONNXRAY_DEVICE static int row() { return static_cast<int>(threadIdx.x) / kAcross; }
+
+  const int* tap_offset_;
+  const float* memory_;
+  int channels_, channel_, tap_;  // of this thread's column in the next slice
+  int source_[kRowsEach];
+  unsigned taps_[kRowsEach];
 };
 
 // Loads, for each slice, kCols / 64 blocks of packed columns, each contiguous, parts behind one another.
@@ -68,16 +178,28 @@ ONNXRAY_DEVICE float4 finish_quad(float4 v, const Epilogue<float>& e, float4 bia
                      one(v.w, bias.w, sum.w, mask.w));
 }
 
-// Writes this warp's 16 lines of the tile. `results` holds where each row of the tile begins in the result, or -1.
+// Writes this warp's 16 lines of the tile, at most 128 columns at a time. `results` holds where each of the lines
+// begins in the result, or -1.
 template <class T>
-ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int first_row, int first_channel, int channels,
-                                int group, const Epilogue<float>& e, float* out) {
-  constexpr int kLanes = T::kCols / 4, kAtOnce = 32 / kLanes;  // lanes to a line, lines of one access
-  constexpr int kBatch = 4;                                    // accesses in flight
-  const int lane = static_cast<int>(threadIdx.x % 32), column = lane % kLanes * 4;
-  const int channel = first_channel + column, own = group * channels + channel;
-  if (channels % 4 == 0) {
-    if (channel >= channels) return;
+ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int first_channel, int channels, int group,
+                                const Epilogue<float>& e, float* out) {
+  constexpr int kPiece = T::kCols < 128 ? T::kCols : 128, kLanes = kPiece / 4, kAtOnce = 32 / kLanes;
+  constexpr int kBatch = 4;  // accesses of a lane in flight
+  const int lane = static_cast<int>(threadIdx.x % 32), line = lane / kLanes;
+#pragma unroll
+  for (int piece = 0; piece < T::kCols; piece += kPiece) {
+    const int column = piece + lane % kLanes * 4, channel = first_channel + column, own = group * channels + channel;
+    if (channel >= channels) continue;
+    if (channels % 4 != 0) {
+      for (int row = line; row < 16; row += kAtOnce) {
+        if (results[row] < 0) continue;
+        for (int i = 0; i < 4 && channel + i < channels; ++i) {
+          const long long at = static_cast<long long>(results[row]) + own + i;
+          out[at] = finish(lines[row * T::kOutLine + column + i], e, own + i, at);
+        }
+      }
+      continue;
+    }
     const float4 none = make_float4(0, 0, 0, 0);
     const float4 bias = e.bias != nullptr ? *reinterpret_cast<const float4*>(e.bias + own) : none;
 #pragma unroll
@@ -86,8 +208,8 @@ ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int firs
       float4 v[kBatch], sum[kBatch], mask[kBatch];
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const int row = from + i * kAtOnce + lane / kLanes;
-        at[i] = results[first_row + row];
+        const int row = from + i * kAtOnce + line;
+        at[i] = results[row];
         v[i] = *reinterpret_cast<const float4*>(lines + row * T::kOutLine + column);
         sum[i] = mask[i] = none;
         if (e.sum != nullptr && at[i] >= 0) sum[i] = *reinterpret_cast<const float4*>(e.sum + at[i] + own);
@@ -97,15 +219,6 @@ ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int firs
       for (int i = 0; i < kBatch; ++i) {
         if (at[i] >= 0) *reinterpret_cast<float4*>(out + at[i] + own) = finish_quad(v[i], e, bias, sum[i], mask[i]);
       }
-    }
-    return;
-  }
-  for (int row = lane / kLanes; row < 16; row += kAtOnce) {
-    const int at = results[first_row + row];
-    if (at < 0) continue;
-    for (int i = 0; i < 4 && channel + i < channels; ++i) {
-      out[at + own + i] =
-          finish(lines[row * T::kOutLine + column + i], e, own + i, static_cast<long long>(at) + own + i);
     }
   }
 }
@@ -121,77 +234,45 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
   float* const ring = reinterpret_cast<float*>(
       memory + (static_cast<std::uintptr_t>(kSwizzledAlignment) - begins % kSwizzledAlignment) % kSwizzledAlignment);
   float* const a_ring = ring + T::kStages * T::kBWords;
-  RowPlace* const places = reinterpret_cast<RowPlace*>(ring + T::kRingWords);
-  int* const results = reinterpret_cast<int*>(places + T::kRows);
-  GatherSource* const source = reinterpret_cast<GatherSource*>(results + T::kRows);
+  auto& rows = *reinterpret_cast<TileRows<T::kRows>*>(ring + T::kRingWords);
 
   const int group = static_cast<int>(blockIdx.z) % p.groups, number = static_cast<int>(blockIdx.z) / p.groups;
   const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
   const int first_row = static_cast<int>(blockIdx.x) / p.column_tiles * T::kRows;
   const int first_column = static_cast<int>(blockIdx.x) % p.column_tiles * T::kCols;
   if (first_row >= p.images * c.positions()) return;
-  place_rows<T::kRows, T::kThreads>(p, c, first_row, places, results, source);
+  find_rows<T::kRows, T::kThreads>(p, c, first_row, rows);
 
   const Slices slices = slices_of(p, c);
-  const int all_slices = p.packed_depth / kSlice;
-  GatherLoader<T::kRows, 4, T::kThreads> a_loader(places, source, in + group * p.in_channels, slices.begin * kSlice);
-  const long long block_step = static_cast<long long>(all_slices) * T::kParts * kBlockWords;
+  TapLoader<T::kRows, T::kThreads> a_loader(rows, in + group * p.in_channels, p.in_channels, slices.begin * kSlice);
+  const long long block_step = static_cast<long long>(p.packed_depth / kSlice) * T::kParts * kBlockWords;
   const long long blocks = p.packed_columns / kBlockColumns;
   BlockLoader<T> b_loader(
       packed +
           ((static_cast<long long>(number) * p.groups + group) * blocks + first_column / kBlockColumns) * block_step +
           static_cast<long long>(slices.begin) * T::kParts * kBlockWords,
       block_step);
-  const auto fetch = [&](int slice) {
-    if (slice < slices.count) {
-      a_loader.load(a_ring + slice % T::kStages * T::kAWords);
-      b_loader.load(ring + slice % T::kStages * T::kBWords);
+  int fetched = 0, fetch_stage = 0, stage = 0;
+  const auto next = [](int at) { return at + 1 == T::kStages ? 0 : at + 1; };
+  const auto fetch = [&] {
+    if (fetched < slices.count) {
+      a_loader.load(a_ring + fetch_stage * T::kAWords);
+      b_loader.load(ring + fetch_stage * T::kBWords);
     }
-    copy_async_commit();
+    copy_async_commit();  // also an empty group, so that the count of groups is that of slices
+    ++fetched;
+    fetch_stage = next(fetch_stage);
   };
-  for (int s = 0; s < T::kStages - 1; ++s) fetch(s);
+  for (int s = 0; s < T::kAhead; ++s) fetch();
 
+  constexpr int kSteps = kSlice / 8;
   const int warp = static_cast<int>(threadIdx.x / 32), warp_row = 16 * warp;
   float acc[T::kNi][4] = {};
-  for (int s = 0; s < slices.count; ++s) {
-    copy_async_wait<T::kStages - 2>();
-    warpgroup_publish();
-    __syncthreads();  // slice s is whole, and everybody has left the buffer that is filled next
-    fetch(s + T::kStages - 1);
-    const float* const a_slice = a_ring + s % T::kStages * T::kAWords;
-    const float* const b_slice = ring + s % T::kStages * T::kBWords;
-    std::uint32_t a[kSlice / 8][4];
-#pragma unroll
-    for (int k = 0; k < kSlice / 8; ++k) detail::load_a<T::kRows, true>(a[k], a_slice, warp_row, 8 * k);
+  float sum[T::kPrecision == Precision::kExact ? T::kNi : 1][4] = {};  // of the slice
+  const auto finish_slice = [&] {
     if constexpr (T::kPrecision == Precision::kTf32) {
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) a[k][w] = __float_as_uint(round_tf32(__uint_as_float(a[k][w])));
-      }
-      warpgroup_fence();
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) warpgroup_multiply(acc, a[k], b_slice, 8 * k);
-      warpgroup_commit();
       warpgroup_wait(acc);
     } else {
-      // As in multiply_slices: the small products first, a slice summed apart.
-      std::uint32_t low[kSlice / 8][4];
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) detail::split_tf32(a[k][w], a[k][w], low[k][w]);
-      }
-      const float* const b_low = b_slice + T::kCols * kSwizzledLine;
-      float sum[T::kNi][4];
-      warpgroup_fence();
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) warpgroup_multiply(sum, low[k], b_slice, 8 * k, k > 0);
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) warpgroup_multiply(sum, a[k], b_low, 8 * k);
-#pragma unroll
-      for (int k = 0; k < kSlice / 8; ++k) warpgroup_multiply(sum, a[k], b_slice, 8 * k);
-      warpgroup_commit();
       warpgroup_wait(sum);
 #pragma unroll
       for (int j = 0; j < T::kNi; ++j) {
@@ -199,6 +280,48 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
         for (int w = 0; w < 4; ++w) acc[j][w] += sum[j][w];
       }
     }
+  };
+  for (int s = 0; s < slices.count; ++s) {
+    copy_async_wait<T::kAhead - 1>();
+    warpgroup_publish();
+    __syncthreads();  // the slice is whole, and everybody has left the buffer that is filled next
+    if constexpr (T::kFetchFirst) fetch();
+    const float* const a_slice = a_ring + stage * T::kAWords;
+    const float* const b_slice = ring + stage * T::kBWords;
+    stage = next(stage);
+    std::uint32_t a[kSteps][4];
+#pragma unroll
+    for (int k = 0; k < kSteps; ++k) detail::load_a<T::kRows, true>(a[k], a_slice, warp_row, 8 * k);
+    if constexpr (T::kPrecision == Precision::kTf32) {
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) {
+#pragma unroll
+        for (int w = 0; w < 4; ++w) a[k][w] = __float_as_uint(round_tf32(__uint_as_float(a[k][w])));
+      }
+      warpgroup_fence(a);
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(acc, a[k], b_slice, 8 * k);
+    } else {
+      // As in multiply_slices of tile.cuh: the small products first, a slice summed apart.
+      std::uint32_t low[kSteps][4];
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) {
+#pragma unroll
+        for (int w = 0; w < 4; ++w) detail::split_tf32(a[k][w], a[k][w], low[k][w]);
+      }
+      const float* const b_low = b_slice + T::kCols * kSwizzledLine;
+      warpgroup_fence(a);
+      warpgroup_fence(low);
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, low[k], b_slice, 8 * k, k > 0);
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, a[k], b_low, 8 * k);
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, a[k], b_slice, 8 * k);
+    }
+    warpgroup_commit();
+    if constexpr (!T::kFetchFirst) fetch();  // while the products run
+    finish_slice();
   }
   copy_async_wait<0>();
   __syncthreads();  // the ring is free
@@ -212,7 +335,7 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
     *reinterpret_cast<float2*>(to + 8 * T::kOutLine) = make_float2(acc[j][2], acc[j][3]);
   }
   __syncwarp();
-  store_lines<T>(lines, results, warp_row, first_column, p.out_channels, group, epilogue,
+  store_lines<T>(lines, rows.result + warp_row, first_column, p.out_channels, group, epilogue,
                  out + static_cast<int>(blockIdx.y) * out_elements);
 }
 

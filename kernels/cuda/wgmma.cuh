@@ -17,10 +17,16 @@ ONNXRAY_HOST_DEVICE constexpr int swizzled_word(int column, int k) {
   return column * kSwizzledLine + ((k / 4) ^ (column % 8)) * 4 + k % 4;
 }
 
-// Before the first product, and whenever accumulators or A were written by other instructions since the last one.
-ONNXRAY_DEVICE void warpgroup_fence() {
+// Before the first product, and whenever accumulators or A were written by other instructions since the last one. What
+// defines A stays before it: between the products of a group it would make them wait for one another.
+template <int K>
+ONNXRAY_DEVICE void warpgroup_fence(std::uint32_t (&a)[K][4]) {
 #if !defined(ONNXRAY_SIMULATE) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#pragma unroll
+  for (int k = 0; k < K; ++k) asm volatile("" : "+r"(a[k][0]), "+r"(a[k][1]), "+r"(a[k][2]), "+r"(a[k][3])::"memory");
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#else
+  (void)a;
 #endif
 }
 
@@ -105,11 +111,11 @@ ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned la
 #endif
 
 // acc (+)= A B for the 64 rows of a warpgroup, 16 to a warp, 8 NI columns and depths [k, k + 8) of a slice of B; TF32.
-// Each warp gives its rows of A and gets those of acc as in mma. NI: 8 or 16. `b` is aligned to kSwizzledAlignment.
+// Each warp gives its rows of A and gets those of acc as in mma. NI: 8, 16 or 32. `b` is aligned to kSwizzledAlignment.
 template <int NI>
 ONNXRAY_DEVICE void warpgroup_multiply(float (&acc)[NI][4], const std::uint32_t (&a)[4], const float* b, int k,
                                        bool add = true) {
-  static_assert(NI == 8 || NI == 16);
+  static_assert(NI == 8 || NI == 16 || NI == 32);
 #ifdef ONNXRAY_SIMULATE
   if (reinterpret_cast<std::uintptr_t>(b) % kSwizzledAlignment != 0) sim::trap("wgmma: B is misaligned");
   // The lanes share the reads between them.
@@ -131,6 +137,26 @@ ONNXRAY_DEVICE void warpgroup_multiply(float (&acc)[NI][4], const std::uint32_t 
         "{%32, %33, %34, %35}, %36, p, 1, 1;}"
         : ONNXRAY_ACC4(0), ONNXRAY_ACC4(1), ONNXRAY_ACC4(2), ONNXRAY_ACC4(3), ONNXRAY_ACC4(4), ONNXRAY_ACC4(5),
           ONNXRAY_ACC4(6), ONNXRAY_ACC4(7)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(static_cast<int>(add)));
+  } else if constexpr (NI == 32) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.b32 p, %133, 0;"
+        "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
+        "%13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
+        "{%128, %129, %130, %131}, %132, p, 1, 1;}"
+        : ONNXRAY_ACC4(0), ONNXRAY_ACC4(1), ONNXRAY_ACC4(2), ONNXRAY_ACC4(3), ONNXRAY_ACC4(4), ONNXRAY_ACC4(5),
+          ONNXRAY_ACC4(6), ONNXRAY_ACC4(7), ONNXRAY_ACC4(8), ONNXRAY_ACC4(9), ONNXRAY_ACC4(10), ONNXRAY_ACC4(11),
+          ONNXRAY_ACC4(12), ONNXRAY_ACC4(13), ONNXRAY_ACC4(14), ONNXRAY_ACC4(15), ONNXRAY_ACC4(16), ONNXRAY_ACC4(17),
+          ONNXRAY_ACC4(18), ONNXRAY_ACC4(19), ONNXRAY_ACC4(20), ONNXRAY_ACC4(21), ONNXRAY_ACC4(22), ONNXRAY_ACC4(23),
+          ONNXRAY_ACC4(24), ONNXRAY_ACC4(25), ONNXRAY_ACC4(26), ONNXRAY_ACC4(27), ONNXRAY_ACC4(28), ONNXRAY_ACC4(29),
+          ONNXRAY_ACC4(30), ONNXRAY_ACC4(31)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(static_cast<int>(add)));
   } else {
     asm volatile(

@@ -213,8 +213,8 @@ TEST(Conv, EveryTileAndPrecision) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(c.shape, backward);
       for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
-        for (const auto tile :
-             {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup128, ConvTile::kGroup64}) {
+        for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256,
+                                ConvTile::kGroup128, ConvTile::kGroup64}) {
           if (!tile_serves(tile, p.shape, precision)) continue;
           SCOPED_TRACE(std::string(c.name) + (backward ? " backward" : "") + " precision " +
                        std::to_string(static_cast<int>(precision)) + " tile " + std::to_string(static_cast<int>(tile)));
@@ -296,6 +296,7 @@ TEST(Conv, SameBitsUnderEverySchedule) {
        {Way{2, Precision::kExact, ConvTile::kMedium, 1}, Way{2, Precision::kTf32, ConvTile::kWide, 2},
         Way{3, Precision::kBf16, ConvTile::kNarrow, 1}, Way{9, Precision::kTf32, ConvTile::kNarrow, 1},
         Way{2, Precision::kExact, ConvTile::kGroup64, 1}, Way{2, Precision::kTf32, ConvTile::kGroup128, 2},
+        Way{3, Precision::kTf32, ConvTile::kGroup256, 1}, Way{5, Precision::kExact, ConvTile::kGroup256, 1},
         Way{12, Precision::kBf16, ConvTile::kMedium, 1}, Way{14, Precision::kExact, ConvTile::kMedium, 1}}) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(cases()[way.number].shape, backward);
@@ -402,7 +403,7 @@ TEST(Conv, ExactWhereTensorCoresTruncate) {
   p.plain.assign(p.plain.size(), 0);
   for_each_product(
       s, [&](std::size_t x, std::size_t w, std::size_t y) { p.plain[y] += static_cast<double>(p.in[x]) * p.w[w]; });
-  for (const auto tile : {ConvTile::kMedium, ConvTile::kGroup64}) {
+  for (const auto tile : {ConvTile::kMedium, ConvTile::kGroup256, ConvTile::kGroup64}) {
     const auto got = run(plan_conv_with(s, Precision::kExact, tile, 1), p, false);
     const auto fast = run(plan_conv_with(s, Precision::kTf32, tile, 1), p, false);
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -415,8 +416,8 @@ TEST(Conv, ExactWhereTensorCoresTruncate) {
 TEST(Conv, FragmentsMeetNoBankTwice) {
   const Problem p = problem(cases()[1].shape, false);
   sim_test::sim::reset_counters();
-  for (const auto tile :
-       {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup128, ConvTile::kGroup64}) {
+  for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256,
+                          ConvTile::kGroup128, ConvTile::kGroup64}) {
     run(plan_conv_with(p.shape, Precision::kTf32, tile, 1), p, false);
   }
   EXPECT_GT(sim_test::sim::counters().collectives, 0u);
