@@ -1,6 +1,8 @@
 // float32 convolutions: which kernel, tile and splits a problem gets, packed weights, launches (conv.h).
 #pragma once
 #include <algorithm>
+#include <cmath>
+#include <span>
 
 #include "kernels/cuda/conv_depthwise.cuh"
 #include "kernels/cuda/conv_tensor_core.cuh"
@@ -196,41 +198,62 @@ ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile ti
   return plan;
 }
 
+namespace {
+
+// Microseconds on an H200, fitted to `onnxray_conv_bench --sweep` over layers of ResNet-50 and VGG19 at N = 1 and 50
+// (the choice then costs 1 % in the geometric mean over the best one). A multiprocessor holds `blocks`; a slice takes
+// it `slice` for each of them, `alone` at least; `fixed` is a block's beginning and end.
+struct TileCost {
+  ConvTile tile;
+  int blocks;
+  double slice, alone, fixed;
+};
+constexpr TileCost kExactCosts[] = {{ConvTile::kGroup256, 1, 1.28, 1.32, 4.7},
+                                    {ConvTile::kGroup64, 2, 0.74, 1.08, 3.8},
+                                    {ConvTile::kWide, 2, 1.6, 1.6, 3.2},
+                                    {ConvTile::kMedium, 3, 0.75, 1.28, 3.2},
+                                    {ConvTile::kNarrow, 3, 0.68, 1.59, 2.5}};
+constexpr TileCost kTf32Costs[] = {{ConvTile::kGroup256, 1, 0.85, 0.85, 5.8}, {ConvTile::kGroup128, 2, 0.49, 0.54, 5.2},
+                                   {ConvTile::kGroup64, 2, 0.42, 0.53, 4.0},  {ConvTile::kWide, 2, 1.07, 1.48, 4.9},
+                                   {ConvTile::kMedium, 3, 0.37, 0.85, 3.1},   {ConvTile::kNarrow, 3, 0.49, 1.27, 2.7}};
+
+double microseconds(const TileCost& cost, double blocks, double slices, int processors) {
+  const double each = blocks / processors, waves = std::floor(each / cost.blocks);
+  const double left = std::ceil(each - waves * cost.blocks);
+  const double last = left > 0 ? std::max(left * cost.slice, cost.alone) : 0;
+  return (waves * cost.blocks * cost.slice + last) * slices + cost.fixed * (waves + (left > 0 ? 1 : 0));
+}
+
+// Of the kernel that adds them.
+double split_microseconds(int splits, double elements) {
+  return splits == 1 ? 0 : 3 + (splits + 1) * elements * sizeof(float) * 4e-7;
+}
+
+}  // namespace
+
 ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu) {
   ConvPlan plan = plan_without_tile(shape, precision);
   if (plan.kernel == ConvKernel::kTensorCore) {
-    // Waves of blocks times the work of a block. The share of the peak that a tile's inner loop can reach falls with
-    // its size, since operands are read from shared memory more often: rough constants, to be replaced by measured
-    // ones.
-    struct Candidate {
-      ConvTile tile;
-      int blocks;  // per multiprocessor
-      double speed;
-    };
-    constexpr Candidate kCandidates[] = {{ConvTile::kGroup256, 1, 4.0}, {ConvTile::kGroup128, 2, 2.5},
-                                         {ConvTile::kGroup64, 2, 2.2},  {ConvTile::kWide, 2, 1.0},
-                                         {ConvTile::kMedium, 3, 0.7},   {ConvTile::kNarrow, 3, 0.35}};
     double best = 0;
-    for (const Candidate& c : kCandidates) {
-      if (!tile_serves(c.tile, shape, precision) || (by_warpgroups(c.tile) && !gpu.warpgroups)) continue;
+    for (const TileCost& cost : precision == Precision::kExact ? std::span<const TileCost>(kExactCosts)
+                                                               : std::span<const TileCost>(kTf32Costs)) {
+      if (!tile_serves(cost.tile, shape, precision) || (by_warpgroups(cost.tile) && !gpu.warpgroups)) continue;
       ConvPlan trial = plan;
-      trial.tile = c.tile;
+      trial.tile = cost.tile;
       const ConvArgs a = conv_args(trial, static_cast<int>(plan.images_per_launch));
-      const TileSize size = tile_size(c.tile, precision);
-      const long long blocks =
-          static_cast<long long>(ceil_div(static_cast<long long>(a.images) * most_positions(a), size.rows)) *
-          a.column_tiles * a.groups * class_total(a);
+      const double blocks = static_cast<double>(ceil_div(static_cast<long long>(a.images) * most_positions(a),
+                                                         tile_size(cost.tile, precision).rows)) *
+                            a.column_tiles * a.groups * class_total(a);
       const int slices = a.packed_depth / kSlice;
-      const long long slots = static_cast<long long>(gpu.processors) * c.blocks;
-      // Too few blocks: split the sum, at least 4 slices to a part.
-      int splits = 1;
-      while (splits < 8 && blocks * splits * 2 <= slots && slices / (splits * 2) >= 4) splits *= 2;
-      const double waves = ceil_div(blocks * splits, slots);
-      const double time = waves * c.blocks * size.rows * size.columns * ceil_div(slices, splits) / c.speed;
-      if (best != 0 && time >= best) continue;
-      best = time;
-      plan.tile = c.tile;
-      plan.splits = splits;
+      for (const int splits : {1, 2, 4, 8, 16}) {
+        if (splits > 1 && slices / splits < 2) break;
+        const double time = microseconds(cost, blocks * splits, ceil_div(slices, splits), gpu.processors) +
+                            split_microseconds(splits, static_cast<double>(plan.out_elements));
+        if (best != 0 && time >= best) continue;
+        best = time;
+        plan.tile = cost.tile;
+        plan.splits = splits;
+      }
     }
   }
   size_memory(plan);
@@ -286,9 +309,12 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
     } else if (plan.splits > 1) {
       const long long elements = images * out_image;
       launch_tensor_core(plan, a, from, weights, workspace, {}, elements, stream);
-      const int blocks = static_cast<int>(std::min<long long>(4096, (elements + 255) / 256));
-      launch(add_splits, Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream,
-             static_cast<const float*>(workspace), to, e, plan.splits, a.groups * a.out_channels, elements);
+      const int channels = a.groups * a.out_channels;
+      const bool by_four = channels % 4 == 0;
+      const long long threads = by_four ? elements / 4 : elements;
+      launch(by_four ? add_splits_by_four : add_splits,
+             Dim3{static_cast<unsigned>(std::min<long long>(4096, (threads + 255) / 256))}, Dim3{256}, 0, stream,
+             static_cast<const float*>(workspace), to, e, plan.splits, channels, elements);
     } else {
       launch_tensor_core(plan, a, from, weights, to, e, 0, stream);
     }

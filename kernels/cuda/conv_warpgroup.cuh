@@ -165,17 +165,27 @@ class BlockLoader {
   long long step_;
 };
 
-// Four neighbouring channels that all exist, at an element divisible by four.
-ONNXRAY_DEVICE float4 finish_quad(float4 v, const Epilogue<float>& e, float4 bias, float4 sum, float4 mask) {
-  const auto one = [&](float x, float b, float s, float m) {
+// Four neighbouring channels that all exist, at an element divisible by four: what the epilogue reads for them. Apart
+// from finish_quad, so that several of them are on their way at once.
+struct QuadInputs {
+  float4 sum, mask;
+  unsigned bits;  // of mask_bits
+};
+ONNXRAY_DEVICE QuadInputs quad_inputs(const Epilogue<float>& e, int at) {
+  const float4 none = make_float4(0, 0, 0, 0);
+  return {e.sum != nullptr ? *reinterpret_cast<const float4*>(e.sum + at) : none,
+          e.mask != nullptr ? *reinterpret_cast<const float4*>(e.mask + at) : none,
+          e.mask_bits != nullptr ? e.mask_bits[at >> 5] >> (at & 31) : 15u};
+}
+ONNXRAY_DEVICE float4 finish_quad(float4 v, const Epilogue<float>& e, float4 bias, const QuadInputs& in) {
+  const auto one = [&](float x, float b, float s, float m, unsigned bit) {
     if (e.bias != nullptr) x += b;
     if (e.sum != nullptr) x += s;
     if (e.relu && x <= 0.0f) x = 0.0f;
-    if (e.mask != nullptr && !(m > 0.0f)) x = 0.0f;
-    return x;
+    return (e.mask != nullptr && !(m > 0.0f)) || (in.bits & bit) == 0 ? 0.0f : x;
   };
-  return make_float4(one(v.x, bias.x, sum.x, mask.x), one(v.y, bias.y, sum.y, mask.y), one(v.z, bias.z, sum.z, mask.z),
-                     one(v.w, bias.w, sum.w, mask.w));
+  return make_float4(one(v.x, bias.x, in.sum.x, in.mask.x, 1), one(v.y, bias.y, in.sum.y, in.mask.y, 2),
+                     one(v.z, bias.z, in.sum.z, in.mask.z, 4), one(v.w, bias.w, in.sum.w, in.mask.w, 8));
 }
 
 // Writes this warp's 16 lines of the tile, at most 128 columns at a time. `results` holds where each of the lines
@@ -189,7 +199,6 @@ ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int firs
 #pragma unroll
   for (int piece = 0; piece < T::kCols; piece += kPiece) {
     const int column = piece + lane % kLanes * 4, channel = first_channel + column, own = group * channels + channel;
-    if (channel >= channels) continue;
     if (channels % 4 != 0) {
       for (int row = line; row < 16; row += kAtOnce) {
         if (results[row] < 0) continue;
@@ -200,24 +209,34 @@ ONNXRAY_DEVICE void store_lines(const float* lines, const int* results, int firs
       }
       continue;
     }
-    const float4 none = make_float4(0, 0, 0, 0);
-    const float4 bias = e.bias != nullptr ? *reinterpret_cast<const float4*>(e.bias + own) : none;
+    const bool exists = channel < channels;
+    const float4 bias =
+        e.bias != nullptr && exists ? *reinterpret_cast<const float4*>(e.bias + own) : make_float4(0, 0, 0, 0);
 #pragma unroll
     for (int from = 0; from < 16; from += kBatch * kAtOnce) {
-      int at[kBatch];
-      float4 v[kBatch], sum[kBatch], mask[kBatch];
+      int at[kBatch];  // negative: nothing to write
+      float4 v[kBatch];
+      QuadInputs in[kBatch];
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const int row = from + i * kAtOnce + line;
-        at[i] = results[row];
+        const int row = from + i * kAtOnce + line, begin = results[row];
+        at[i] = exists && begin >= 0 ? begin + own : -1;
         v[i] = *reinterpret_cast<const float4*>(lines + row * T::kOutLine + column);
-        sum[i] = mask[i] = none;
-        if (e.sum != nullptr && at[i] >= 0) sum[i] = *reinterpret_cast<const float4*>(e.sum + at[i] + own);
-        if (e.mask != nullptr && at[i] >= 0) mask[i] = *reinterpret_cast<const float4*>(e.mask + at[i] + own);
+        if (at[i] >= 0) in[i] = quad_inputs(e, at[i]);
       }
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        if (at[i] >= 0) *reinterpret_cast<float4*>(out + at[i] + own) = finish_quad(v[i], e, bias, sum[i], mask[i]);
+        if (at[i] >= 0) {
+          v[i] = finish_quad(v[i], e, bias, in[i]);
+          *reinterpret_cast<float4*>(out + at[i]) = v[i];
+        }
+        if (e.out_bits != nullptr) {  // eight lanes hold the 32 channels of a word
+          unsigned bits = static_cast<unsigned>(v[i].x > 0.0f) | static_cast<unsigned>(v[i].y > 0.0f) << 1 |
+                          static_cast<unsigned>(v[i].z > 0.0f) << 2 | static_cast<unsigned>(v[i].w > 0.0f) << 3;
+          bits <<= lane % 8 * 4;
+          for (int lanes = 1; lanes < 8; lanes *= 2) bits |= __shfl_xor_sync(kFullMask, bits, lanes);
+          if (lane % 8 == 0 && at[i] >= 0) e.out_bits[at[i] >> 5] = bits;
+        }
       }
     }
   }

@@ -8,7 +8,7 @@
 //    device functions are ONNXRAY_DEVICE T name(args...), those for both sides ONNXRAY_HOST_DEVICE;
 //  - shared memory is dynamic only, ONNXRAY_SHARED(T, name): one array, at most one per kernel, cut by hand;
 //  - kernels start through launch() only;
-//  - no inline assembly outside this header;
+//  - no inline assembly outside this header and wgmma.cuh;
 //  - indices, __syncthreads, __shfl_*_sync, atomics, float4, __ldg ... have their CUDA names.
 #pragma once
 #include <cstddef>

@@ -349,7 +349,9 @@ TEST(Conv, MasksOfBits) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(c.shape, backward);
       for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
-        for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow}) {
+        for (const auto tile :
+             {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256, ConvTile::kGroup64}) {
+          if (!tile_serves(tile, p.shape, precision)) continue;
           for (const int splits : {1, 2}) {
             SCOPED_TRACE(::testing::Message()
                          << c.name << (backward ? " backward" : "") << " precision " << static_cast<int>(precision)
@@ -378,7 +380,8 @@ TEST(Conv, MasksOfBitsHaveSameBitsUnderEverySchedule) {
     int splits;
   };
   for (const Way& way : {Way{0, ConvTile::kMedium, 1}, Way{1, ConvTile::kNarrow, 1}, Way{2, ConvTile::kWide, 1},
-                         Way{3, ConvTile::kMedium, 2}, Way{4, ConvTile::kMedium, 1}}) {
+                         Way{3, ConvTile::kMedium, 2}, Way{4, ConvTile::kMedium, 1}, Way{1, ConvTile::kGroup64, 1},
+                         Way{2, ConvTile::kGroup128, 2}}) {
     const Problem p = problem(kMaskCases[way.number].shape, true);
     const ConvPlan plan = plan_conv_with(p.shape, Precision::kTf32, way.tile, way.splits);
     const auto expected = run(plan, p, true);
