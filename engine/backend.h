@@ -112,6 +112,9 @@ class Backend {
   bool wants_channels_last = false;
   // Whether backward passes of float32 plans read ReLU masks of one bit per element (passes/pack_masks.cpp).
   bool wants_packed_masks = false;
+  // Whether float32 attention with these head sizes (of q and k, of v) is faster as one node
+  // (passes/fuse_attention.cpp); null: never.
+  bool (*wants_attention)(std::int64_t head, std::int64_t value_head) = nullptr;
   ComputeMode mode = ComputeMode::kExact;
   // Where the kernels run; null: on the host.
   std::shared_ptr<const Device> device;

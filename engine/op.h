@@ -142,7 +142,7 @@ class OpRegistry {
 // By name; an unknown name is our own bug and throws kInternal.
 [[nodiscard]] const OpDef& op(std::string_view name);
 
-// Shared infer and rows rules (engine/ops/common.cpp).
+// Shared rules (engine/ops/common.cpp).
 void infer_unary(InferCtx& c);         // same dtype and dims as input 0
 void infer_unary_float(InferCtx& c);   // the same, floats only
 void infer_binary(InferCtx& c);        // broadcast, one dtype
@@ -152,5 +152,7 @@ void rows_unary_any_axis(RowsCtx& c);  // output has input 0's dims axis by axis
 // Aligns row-constant inputs with the row axis of the others (same rank or broadcasting from the right); returns the
 // row map of the broadcast result, mixed when the inputs' axes disagree.
 [[nodiscard]] RowMap rows_broadcast(RowsCtx& c, std::size_t result_rank);
+// The gradient of a composite by way of its expansion.
+void grad_through_expansion(GradCtx& c);
 
 }  // namespace onnxray

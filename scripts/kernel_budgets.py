@@ -27,6 +27,8 @@ BUDGETS = [
     (r"conv_warpgroup<", 128),
     (r"_tensor_core<.*Tile<128, (128|64),", 128),  # 256 threads, two blocks
     (r"_tensor_core<.*Tile<", 168),  # 128 threads, three blocks
+    (r"attention_kernel<.*, (32|64)>", 168),  # 128 threads, three blocks
+    (r"attention_(grad_)?kernel<", 255),  # 128 threads, two blocks
     (r"conv_depthwise<", 128),  # 128 threads, four blocks
     (r"multiply_general<", 128),
     (r"(unary|binary|ternary|map)_kernel(?!.*double)", 64),  # 256 threads, four blocks

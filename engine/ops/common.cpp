@@ -1,7 +1,8 @@
-// Shape and row rules that many ops share.
+// Rules that many ops share.
 #include <algorithm>
 
-#include "engine/op.h"
+#include "engine/autodiff.h"
+#include "engine/builder.h"
 
 namespace onnxray {
 
@@ -70,6 +71,30 @@ void rows_elementwise(RowsCtx& c) {
 
 void rows_unary_any_axis(RowsCtx& c) {
   for (RowMap& o : c.outputs) o = c.inputs[0].rows;
+}
+
+// Every wanted input is passed through a reshape to its own shape: a value of its own, so that one input's cotangent
+// does not flow on into another that was computed from it.
+void grad_through_expansion(GradCtx& c) {
+  Builder& b = c.b;
+  std::vector<ValueId> inputs, wrt;
+  std::vector<std::size_t> positions;
+  for (std::size_t i = 0; i < c.node.inputs.size(); ++i) {
+    ValueId v = c.node.inputs[i] == kNoValue ? kNoValue : c.x(i);
+    if (v != kNoValue && c.wanted(i)) {
+      v = b.op("reshape", {v}, {{"shape", Dims(b.dims(v))}});
+      wrt.push_back(v);
+      positions.push_back(i);
+    }
+    inputs.push_back(v);
+  }
+  const std::vector<ValueId> outputs = c.node.op->expand(b, c.node, inputs);
+  GradientRequest request{.wrt = wrt};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (c.dy(i) != kNoValue) request.seeds.push_back({outputs[i], c.dy(i)});
+  }
+  const std::vector<ValueId> d = gradient(b, request);
+  for (std::size_t i = 0; i < d.size(); ++i) c.set(positions[i], d[i]);
 }
 
 }  // namespace onnxray

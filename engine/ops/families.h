@@ -7,6 +7,7 @@ namespace onnxray {
 void register_elementwise_ops(OpRegistry& r);  // unary, binary, comparison, logic, where, cast
 void register_activation_ops(OpRegistry& r);   // relu family, gelu, silu, ... (composites among them)
 void register_matmul_ops(OpRegistry& r);
+void register_attention_ops(OpRegistry& r);
 void register_conv_ops(OpRegistry& r);
 void register_pool_ops(OpRegistry& r);
 void register_norm_ops(OpRegistry& r);      // batch, layer and RMS normalisation, softmax

@@ -1,5 +1,4 @@
 // layer_norm, rms_norm and batch_norm.
-#include "engine/autodiff.h"
 #include "engine/builder.h"
 #include "engine/ops/norm.h"
 
@@ -162,30 +161,6 @@ void grad_norm(GradCtx& c, ValueId mean, ValueId rstd, ValueId d_mean, ValueId d
   if (dy == kNoValue) return;
   if (c.wanted(1)) c.set(1, b.mul(dy, centred(b, x, mean, rstd)));
   if (c.wanted(2)) c.set(2, dy);
-}
-
-// The gradient of a composite by way of its expansion. Every wanted input is passed through a reshape to its own shape:
-// a value of its own, so that one input's cotangent does not flow on into another that was computed from it.
-void grad_through_expansion(GradCtx& c) {
-  Builder& b = c.b;
-  std::vector<ValueId> inputs, wrt;
-  std::vector<std::size_t> positions;
-  for (std::size_t i = 0; i < c.node.inputs.size(); ++i) {
-    ValueId v = c.node.inputs[i] == kNoValue ? kNoValue : c.x(i);
-    if (v != kNoValue && c.wanted(i)) {
-      v = b.op("reshape", {v}, {{"shape", Dims(b.dims(v))}});
-      wrt.push_back(v);
-      positions.push_back(i);
-    }
-    inputs.push_back(v);
-  }
-  const std::vector<ValueId> outputs = c.node.op->expand(b, c.node, inputs);
-  GradientRequest request{.wrt = wrt};
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (c.dy(i) != kNoValue) request.seeds.push_back({outputs[i], c.dy(i)});
-  }
-  const std::vector<ValueId> d = gradient(b, request);
-  for (std::size_t i = 0; i < d.size(); ++i) c.set(positions[i], d[i]);
 }
 
 void infer_batch_norm(InferCtx& c) {

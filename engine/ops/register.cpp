@@ -8,6 +8,7 @@ const OpRegistry& ops() {
     register_elementwise_ops(r);
     register_activation_ops(r);
     register_matmul_ops(r);
+    register_attention_ops(r);
     register_conv_ops(r);
     register_pool_ops(r);
     register_norm_ops(r);

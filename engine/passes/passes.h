@@ -53,6 +53,10 @@ struct Batched {
 // Algebra that costs nothing: x*1, x+0, double negation, transposes of transposes, reshape chains.
 [[nodiscard]] Graph simplify(const Graph& g, const Evaluator& evaluate);
 
+// softmax(scale q k^T + mask) v, and its gradient where it is there, as one node each, in float32 and where the backend
+// wants it. Run simplify() behind it: transposes that meet cancel there.
+[[nodiscard]] Graph fuse_attention(const Graph& g, const Backend& backend, const Evaluator& evaluate);
+
 // Bias, residual sum and ReLU (or its mask, in backward passes) into convolution and matmul nodes.
 [[nodiscard]] Graph fuse_epilogues(const Graph& g);
 

@@ -23,6 +23,9 @@ Graph lower_for(const Backend& backend, const Graph& g, const Evaluator& evaluat
     for (const ValueId v : node.outputs) narrow = narrow || lowered.value(v).dtype == DType::f32;
   }
   if (!narrow) return lowered;
+  if (backend.wants_attention != nullptr) {
+    lowered = clean(simplify(fuse_attention(lowered, backend, evaluate), evaluate));
+  }
   lowered = clean(fuse_epilogues(lowered));
   if (backend.wants_channels_last) lowered = clean(simplify(channels_last(lowered, evaluate), evaluate));
   lowered = clean(fuse_elementwise(lowered));

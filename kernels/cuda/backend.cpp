@@ -22,6 +22,7 @@ Backend make_backend(std::string name, std::shared_ptr<const Device> device, con
   register_norm(b);
   register_conv(b);
   register_matmul(b);
+  register_attention(b);
   return b;
 }
 

@@ -23,6 +23,7 @@ void register_random(Backend& b);       // random.cuh
 void register_norm(Backend& b);         // norm.cuh
 void register_conv(Backend& b);         // conv_step.cpp
 void register_matmul(Backend& b);       // matmul_step.cpp
+void register_attention(Backend& b);    // attention.cuh
 
 // All of them. `host` computes what has no kernel here, and constants.
 [[nodiscard]] Backend make_backend(std::string name, std::shared_ptr<const Device> device, const Backend& host);

@@ -143,6 +143,15 @@ ONNXRAY_DEVICE void copy_async_wait() {
 #endif
 }
 
+// x, of which the compiler knows nothing more: it then computes what depends on x where it is needed, instead of
+// keeping one register for every address of an unrolled loop from one iteration to the next.
+ONNXRAY_DEVICE int opaque(int x) {
+#ifndef ONNXRAY_SIMULATE
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 // --- number formats ---
 // The nearest TF32 (10 mantissa bits, ties away from zero) as a float32.
 ONNXRAY_DEVICE float round_tf32(float x) {

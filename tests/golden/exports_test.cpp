@@ -9,11 +9,13 @@
 #include <fstream>
 #include <iomanip>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "api/onnxray.h"
 #include "app/io/npy.h"
+#include "engine/autodiff.h"
 #include "engine/op.h"
 #include "tests/source_dir.h"
 
@@ -298,6 +300,53 @@ TEST_P(Exports, ErrorsByMode) {
   EXPECT_LT(balanced.gradient, fast.gradient + 1e-3);
   EXPECT_GT(fast.value, exact.value);
   EXPECT_GT(bf16.value, fast.value);
+}
+
+// Where a backend wants attention as one node, every block of a transformer is one, forward and backward, and the
+// probabilities need no memory. The values and gradients of such plans are those that sim_models compares.
+TEST_P(Exports, AttentionIsOneNode) {
+  const fs::path folder = GetParam();
+  const std::string family = folder.filename().string();
+  if (family.find("vit") == std::string::npos && family.find("bert") == std::string::npos &&
+      family.find("gpt2") == std::string::npos) {
+    GTEST_SKIP() << "no transformer";
+  }
+  nlohmann::json c;
+  std::ifstream(folder / "case.json") >> c;
+  const Model model = load(folder / c["model"].get<std::string>(), {.device = "cpu"});
+  Specialisation spec;
+  for (const auto& [name, files] : c["inputs"].items()) {
+    spec.data[name] = app::read_npy(folder / files[0].get<std::string>());
+    spec.dims[name] = spec.data[name].dims();
+  }
+  const auto canonical = model.canonical(spec);
+  const std::string of = c["of"];
+  const ValueId logits = canonical->graph.find(of.substr(0, of.rfind(':')));
+  const ValueId from = canonical->graph.find(c["grads"].begin().key());
+  ASSERT_NE(logits, kNoValue);
+  ASSERT_NE(from, kNoValue);
+  Graph g = prepare_forward(extract(canonical->graph, {from}, {logits}), Precision::kFloat32, model.evaluator());
+  g = prepare_suffix(g, model.evaluator());
+  const int blocks = static_cast<int>(
+      std::count_if(g.nodes().begin(), g.nodes().end(), [](const Node& n) { return n.op->name == "softmax"; }));
+  ASSERT_GT(blocks, 0);
+  Builder b(g, model.evaluator());
+  const ValueId seed = g.add_input("seed", DType::f32, b.dims(g.outputs()[0]));
+  const std::vector<ValueId> d = gradient(b, {.seeds = {{g.outputs()[0], seed}}, .wrt = {g.inputs()[0]}});
+  g.set_outputs({g.outputs()[0], d[0]});
+  Backend wants = model.backend();
+  wants.wants_attention = [](std::int64_t, std::int64_t) { return true; };
+  wants.add("attention", [](const PrepareCtx&) { return Step{}; });
+  wants.add("attention_grad", [](const PrepareCtx&) { return Step{}; });
+  const Graph plain = lower_for(model.backend(), g, model.evaluator()), fused = lower_for(wants, g, model.evaluator());
+  std::map<std::string, int> count;
+  for (const Node& n : fused.nodes()) ++count[n.op->name];
+  EXPECT_EQ(count["softmax"] + count["softmax_grad"], 0) << fused.to_text();
+  EXPECT_EQ(count["attention"], blocks);
+  EXPECT_EQ(count["attention_grad"], blocks);
+  // The 5 tokens of torchvision's small ViT make scores no larger than the queries.
+  if (family.starts_with("vit-")) EXPECT_LE(plan_buffers(fused).bytes, plan_buffers(plain).bytes);
+  else EXPECT_LT(plan_buffers(fused).bytes, plan_buffers(plain).bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Exports, ::testing::ValuesIn(folders()), [](const auto& info) {

@@ -8,6 +8,7 @@ const std::vector<OpCase>& all_cases() {
     add_elementwise_cases(c);
     add_activation_cases(c);
     add_matmul_cases(c);
+    add_attention_cases(c);
     add_conv_cases(c);
     add_pool_cases(c);
     add_norm_cases(c);

@@ -84,6 +84,8 @@ TEST_P(OpOnSimulator, WhatFallsBackIsForeseen) {
     const OpSample& sample = s.spec.samples[k];
     const OneNode one = one_node(s, sample, draw_inputs(sample, float_type, seed_of(s, k)));
     for (const Backend* backend : {&simulator(), static_cast<const Backend*>(&without)}) {
+      // Without a kernel on the host either, the passes expand it.
+      if (backend == &without && backend->host().find(GetParam()) == nullptr) continue;
       const std::size_t real = Plan::compile(one.graph, *backend, nullptr)->fallbacks().size();
       const std::size_t foreseen = host_nodes(one.graph, *backend).size();
       if (real != foreseen) report(detail::concat(foreseen, " nodes foreseen on the host, ", real, " are"));
@@ -171,10 +173,11 @@ TEST(OpsOnSimulator, ErrorsByMode) {
   std::printf("%-18s", "relative error");
   for (const Mode& m : kModes) std::printf(" %9s", m.name);
   std::printf("\n");
-  for (const char* name : {"conv", "conv_input_grad", "conv_weight_grad", "matmul"}) {
+  for (const char* name : {"conv", "conv_input_grad", "conv_weight_grad", "matmul", "attention", "attention_grad"}) {
     const auto found =
         std::find_if(all_cases().begin(), all_cases().end(), [&](const OpCase& c) { return c.op == name; });
     const Subject s{op(name), *found, simulator()};
+    const bool backward = s.op.name.starts_with("conv_") || s.op.name.ends_with("_grad");
     double worst[4] = {};
     for (std::size_t k = 0; k < s.spec.samples.size(); ++k) {
       const OpSample& sample = s.spec.samples[k];
@@ -187,7 +190,7 @@ TEST(OpsOnSimulator, ErrorsByMode) {
       std::vector<Tensor> given;
       std::vector<std::string> cotangents;  // of the backward ops
       for (const std::size_t i : one.given) given.push_back(inputs[i]);
-      if (s.op.name.starts_with("conv_")) {
+      if (backward) {
         for (const ValueId v : one.graph.inputs()) cotangents.push_back(one.graph.value(v).name);
       }
       for (std::size_t m = 0; m < std::size(kModes); ++m) {
@@ -198,9 +201,14 @@ TEST(OpsOnSimulator, ErrorsByMode) {
       }
     }
     std::printf("%-18s %9.2g %9.2g %9.2g %9.2g\n", name, worst[0], worst[1], worst[2], worst[3]);
-    const bool backward = s.op.name.starts_with("conv_");
     EXPECT_LE(worst[0], tolerance(s, DType::f32, DType::f32)) << name;
-    EXPECT_EQ(worst[1], backward ? worst[2] : worst[0]) << name << ": balanced";
+    if (s.op.name == "attention_grad") {
+      // The scores are exact, the other products are not.
+      EXPECT_GE(worst[1], 10 * worst[0]) << name << ": balanced";
+      EXPECT_LE(worst[1], 0x1p-10) << name << ": balanced";
+    } else {
+      EXPECT_EQ(worst[1], backward ? worst[2] : worst[0]) << name << ": balanced";
+    }
     EXPECT_LE(worst[2], 0x1p-10) << name << ": fast";
     EXPECT_LE(worst[3], 0x1p-7) << name << ": bf16";
     if (s.op.name == "conv_weight_grad") continue;  // a plain kernel in every mode
