@@ -159,6 +159,43 @@ double relative_l2(const std::vector<double>& got, const std::vector<double>& wa
   return norm == 0 ? 0 : std::sqrt(off / norm);
 }
 
+// Queries that may look at nothing, infinite and undefined scores: attention gives what its products and its softmax
+// give, and so does its gradient.
+TEST(OpsOnSimulator, AttentionToNothing) {
+  const float none = -INFINITY;
+  for (const std::int64_t head : {4, 5}) {                                          // on the tensor cores, and plain
+    const double allowed = 8 * 0x1p-23 * std::sqrt(static_cast<double>(head + 3));  // as tolerance() of check.h
+    for (const std::int64_t masked : {0, 1}) {
+      Graph g;
+      Builder b(g);
+      const ValueId q = g.add_input("q", DType::f32, {4, head}), k = g.add_input("k", DType::f32, {3, head});
+      const ValueId v = g.add_input("v", DType::f32, {3, head}), mask = g.add_input("mask", DType::f32, {4, 3});
+      const ValueId dy = g.add_input("dy", DType::f32, {4, head});
+      const Attrs attrs{{"scale", 0.5}, {"masked", masked}};
+      const std::vector<ValueId> y = b.ops("attention", {q, k, v, mask}, attrs);
+      std::vector<ValueId> outputs = b.ops("attention_grad", {dy, q, k, v, mask, y[0], y[1]}, attrs);
+      outputs.insert(outputs.end(), y.begin(), y.end());
+      g.set_outputs(outputs);
+      const Graph expanded = expand_composites(
+          g, [](const Node&) { return false; }, nullptr);
+      for (const float odd : {none, INFINITY, NAN}) {
+        if (masked != 0 && odd != none) continue;
+        const std::vector<Tensor> inputs = {
+            random_tensor(DType::f32, {4, head}, -1, 1, 1), random_tensor(DType::f32, {3, head}, -1, 1, 2),
+            random_tensor(DType::f32, {3, head}, -1, 1, 3),
+            Tensor::from<float>({4, 3}, {0, none, 1, none, none, none, 2, odd, 0, 1, 1, none}),
+            random_tensor(DType::f32, {4, head}, -1, 1, 4)};
+        const std::vector<Tensor> got = run_plan(Plan::compile(g, simulator(), nullptr), inputs);
+        const std::vector<Tensor> want = run_plan(Plan::compile(clean(expanded), cpu_backend(), nullptr), inputs);
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          EXPECT_EQ(difference(got[i], want[i], allowed), "")
+              << "head " << head << " masked " << masked << " score " << odd << " output " << i;
+        }
+      }
+    }
+  }
+}
+
 // What multiplies, by mode, against float64 on the same float32 operands: the worst sample. Rounding both operands to p
 // bits moves a product by 2^-p at most, and a sum of products whose errors are independent by less.
 TEST(OpsOnSimulator, ErrorsByMode) {
