@@ -166,6 +166,10 @@ class Pass {
     const std::int64_t head = dims(inner.a)[rank - (inner.trans_a ? 2 : 1)];
     if (!backend_.wants_attention(head, dims(g_.node(n).outputs[0]).back())) return std::nullopt;
     if (!find_backward(s, inner, outer->trans_b)) return std::nullopt;
+    // The gradient's node reads the result.
+    if (std::any_of(s.backward.begin(), s.backward.end(), [n](const Backward& b) { return b.first < n; })) {
+      return std::nullopt;
+    }
     return s;
   }
 
