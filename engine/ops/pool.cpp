@@ -2,10 +2,14 @@
 //   max_pool       y, argmax: int64 flat index within the spatial plane of x, -1 where the window holds padding only
 //   max_pool_grad  dx[argmax] += dy; max_pool_pick is its transpose, y = x[argmax]. The window's attributes are a hint
 //                  that each argmax lies in its window
+//   argmax_taps=1 on a float max_pool gives the argmax as uint8: the tap of the window, kernel order, kNoTap for -1.
+//                  max_pool_grad and max_pool_pick take one where they have the window; taps beyond x's border count as
+//                  -1
 //   avg_pool       mean over the window; attribute `divisor` > 0 divides by a fixed number instead (1: a sum)
 #include "engine/builder.h"
 #include "engine/ops/conv_window.h"
 #include "engine/ops/families.h"
+#include "engine/ops/pool_taps.h"
 #include "engine/passes/channels_last.h"
 #include "engine/passes/window.h"
 
@@ -43,7 +47,12 @@ void infer_max_pool(InferCtx& c) {
   ONNXRAY_CHECK(c.dtype(0) != DType::boolean, "max_pool of booleans");
   const Dims out = pooled(c);
   c.output(c.dtype(0), out);
-  c.output(DType::i64, out);
+  if (gives_argmax_taps(c.attrs)) {
+    c.expect_float(0);
+    ONNXRAY_CHECK(taps_fit(c.attrs), "argmax_taps: the window ", to_string(c.attrs.ints("kernel")), " has more than ",
+                  kNoTap, " taps");
+  }
+  c.output(gives_argmax_taps(c.attrs) ? DType::u8 : DType::i64, out);
 }
 
 void infer_avg_pool(InferCtx& c) {
@@ -62,23 +71,38 @@ Dims unpooled(const InferCtx& c) {
   return join_dims(dy.batch, dy.channels, in, last);
 }
 
+// An argmax of taps belongs to the window's positions over `x`.
+void check_taps(const InferCtx& c, const Dims& x, const Dims& y) {
+  const bool last = is_channels_last(c.attrs);
+  const std::vector<std::int64_t> in = spatial_dims(x, last).space, kernel = c.attrs.ints("kernel");
+  ONNXRAY_CHECK(kernel.size() == in.size() && taps_fit(c.attrs), "an argmax of taps needs a window of at most ", kNoTap,
+                " taps, got ", to_string(kernel));
+  ONNXRAY_CHECK(positions(pool_window(c), in) == spatial_dims(y, last).space, "a window over ", to_string(in),
+                " does not have the positions of ", to_string(y));
+}
+
 void infer_max_pool_grad(InferCtx& c) {
   c.expect_inputs(2, 2);
   c.expect_float(0);
-  ONNXRAY_CHECK(c.dtype(1) == DType::i64 && c.dims(1) == c.dims(0), "argmax must be int64", to_string(c.dims(0)),
-                ", got ", name_of(c.dtype(1)), to_string(c.dims(1)));
+  const bool taps = c.dtype(1) == DType::u8;
+  ONNXRAY_CHECK((taps || c.dtype(1) == DType::i64) && c.dims(1) == c.dims(0), "argmax must be int64",
+                to_string(c.dims(0)), ", got ", name_of(c.dtype(1)), to_string(c.dims(1)));
   const Dims out = unpooled(c);
   (void)count_of(out);
+  if (taps) check_taps(c, out, c.dims(0));
   c.output(c.dtype(0), out);
 }
 
 void infer_max_pool_pick(InferCtx& c) {
   c.expect_inputs(2, 2);
-  ONNXRAY_CHECK(c.dtype(1) == DType::i64 && c.rank(1) == c.rank(0), "argmax must be int64 of rank ", c.rank(0));
+  const bool taps = c.dtype(1) == DType::u8;
+  ONNXRAY_CHECK((taps || c.dtype(1) == DType::i64) && c.rank(1) == c.rank(0), "argmax must be int64 of rank ",
+                c.rank(0));
   const bool last = is_channels_last(c.attrs);
   const SpatialDims x = spatial_dims(c.dims(0), last), y = spatial_dims(c.dims(1), last);
   ONNXRAY_CHECK(x.batch == y.batch && x.channels == y.channels, "x ", to_string(c.dims(0)), " and argmax ",
                 to_string(c.dims(1)), " differ in batch or channels");
+  if (taps) check_taps(c, c.dims(0), c.dims(1));
   c.output(c.dtype(0), c.dims(1));
 }
 
@@ -107,14 +131,23 @@ void grad_max_pool(GradCtx& c) {
   if (c.dy() == kNoValue) return;
   // With the window, so that a kernel need look at those positions of dy alone whose window covers an element.
   Attrs attrs = c.attrs;
+  attrs.erase("argmax_taps");
   attrs.set("input_spatial", space_of(c.dims(0), c.attrs));
   c.set(0, c.b.op("max_pool_grad", {c.dy(), c.y(1)}, std::move(attrs)));
 }
 
-void grad_max_pool_grad(GradCtx& c) { c.set(0, c.b.op("max_pool_pick", {c.dy(), c.x(1)}, layout_only(c.attrs))); }
+// Of an argmax's transpose: taps need their window.
+Attrs transposed(GradCtx& c) {
+  if (c.b.graph.value(c.x(1)).dtype != DType::u8) return layout_only(c.attrs);
+  Attrs attrs = c.attrs;
+  attrs.erase("input_spatial");
+  return attrs;
+}
+
+void grad_max_pool_grad(GradCtx& c) { c.set(0, c.b.op("max_pool_pick", {c.dy(), c.x(1)}, transposed(c))); }
 
 void grad_max_pool_pick(GradCtx& c) {
-  Attrs attrs = layout_only(c.attrs);
+  Attrs attrs = transposed(c);
   attrs.set("input_spatial", space_of(c.dims(0), c.attrs));
   c.set(0, c.b.op("max_pool_grad", {c.dy(), c.x(1)}, std::move(attrs)));
 }

@@ -68,7 +68,8 @@ struct Batched {
 [[nodiscard]] Graph channels_last(const Graph& g, const Evaluator& evaluate);
 
 // ReLU outputs that backward nodes read only as masks are handed to them as one bit per element, where their innermost
-// extent is a multiple of 32. For backends whose kernels take them (Backend::wants_packed_masks).
+// extent is a multiple of 32, and the winners of max pooling as uint8 taps. For backends whose kernels take them
+// (Backend::wants_packed_masks).
 [[nodiscard]] Graph pack_masks(const Graph& g);
 
 // Marks float32 convolutions and matrix products with the attribute `mode` ("tf32", "bf16"; exact ones have none). What

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/ops/pool_taps.h"
 #include "kernels/cpu/conv_problem.h"
 #include "kernels/cpu/vectorise.h"
 
@@ -289,7 +290,71 @@ Step avg_pool_grad(const PrepareCtx& c) {
   }};
 }
 
-Step max_pool_any(const PrepareCtx& c) {
+// body(flat element of y, window's box) for every element.
+template <class F>
+void for_elements(const Pool& p, const F& body) {
+  for_pieces(p, volume(p.y.space),
+             [&](std::int64_t n, std::int64_t c0, std::int64_t c1, std::int64_t p0, std::int64_t p1) {
+               for (std::int64_t o = p0; o < p1; ++o) {
+                 const Box box = box_at(p, o);
+                 const std::int64_t at = n * p.y.batch_stride + o * p.y.stride[2];
+                 for (std::int64_t ch = c0; ch < c1; ++ch) body(at + ch * p.y.channel_stride, box);
+               }
+             });
+}
+
+std::uint8_t tap_of(const Pool& p, const Box& box, std::int64_t position) {
+  if (position < 0) return kNoTap;
+  std::int64_t tap = 0, step = 1;
+  for (std::size_t a = 3; a-- > 0;) {
+    tap += (position % p.x.space[a] - box.start[a]) / p.window.dilation[a] * step;
+    position /= p.x.space[a];
+    step *= p.window.kernel[a];
+  }
+  return static_cast<std::uint8_t>(tap);
+}
+
+std::int64_t position_of(const Pool& p, const Box& box, std::int64_t tap) {
+  if (tap == kNoTap) return -1;
+  ONNXRAY_CHECK(tap < p.window.taps(), "max pooling: tap ", tap, " of a window of ", p.window.taps());
+  std::int64_t position = 0, step = 1;
+  bool inside = true;
+  for (std::size_t a = 3; a-- > 0;) {
+    const std::int64_t at = box.start[a] + tap % p.window.kernel[a] * p.window.dilation[a];
+    inside = inside && at >= 0 && at < p.x.space[a];
+    position += at * step;
+    step *= p.x.space[a];
+    tap /= p.window.kernel[a];
+  }
+  return inside ? position : -1;
+}
+
+// The step with positions in scratch memory for the argmax of taps: turned behind max_pool, in front of the others. The
+// host computes these for devices only.
+Step with_taps(const Pool& p, Step inner, bool forward) {
+  const std::size_t first = (inner.scratch_bytes + 63) / 64 * 64;
+  Step step;
+  step.scratch_bytes =
+      first + sizeof(std::int64_t) * static_cast<std::size_t>(p.batch * p.channels * volume(p.y.space));
+  step.run = [p, inner = std::move(inner), forward, first](const RunArgs& a) {
+    auto* positions = reinterpret_cast<std::int64_t*>(a.scratch + first);
+    if (forward) {
+      void* out[] = {a.out[0], positions};
+      inner.run({a.in, out, a.scratch});
+      auto* taps = static_cast<std::uint8_t*>(a.out[1]);
+      if (taps == nullptr) return;
+      for_elements(p, [&](std::int64_t at, const Box& box) { taps[at] = tap_of(p, box, positions[at]); });
+    } else {
+      const auto* taps = static_cast<const std::uint8_t*>(a.in[1]);
+      for_elements(p, [&](std::int64_t at, const Box& box) { positions[at] = position_of(p, box, taps[at]); });
+      const void* in[] = {a.in[0], positions};
+      inner.run({in, a.out, a.scratch});
+    }
+  };
+  return step;
+}
+
+Step max_pool_positions(const PrepareCtx& c) {
   switch (c.dtype(0)) {
     case DType::f32: {
       const Pool p = pool_of(c, c.dims(0), c.out_dims());
@@ -304,14 +369,30 @@ Step max_pool_any(const PrepareCtx& c) {
   }
 }
 
+Step max_pool_any(const PrepareCtx& c) {
+  Step step = max_pool_positions(c);
+  if (!gives_argmax_taps(c.attrs)) return step;
+  return with_taps(pool_of(c, c.dims(0), c.out_dims()), std::move(step), true);
+}
+
+Step max_pool_grad_any(const PrepareCtx& c) {
+  Step step = visit_float(c.dtype(0), [&]<class T>() { return max_pool_grad<T>(c); });
+  if (c.dtype(1) != DType::u8) return step;
+  return with_taps(pool_of(c, c.out_dims(), c.dims(0)), std::move(step), false);
+}
+
+Step max_pool_pick_any(const PrepareCtx& c) {
+  Step step = visit_float(c.dtype(0), [&]<class T>() { return max_pool_pick<T>(c); });
+  if (c.dtype(1) != DType::u8) return step;
+  return with_taps(pool_of(c, c.dims(0), c.out_dims()), std::move(step), false);
+}
+
 }  // namespace
 
 void register_pool(Backend& b) {
   b.add("max_pool", max_pool_any);
-  b.add("max_pool_grad",
-        [](const PrepareCtx& c) { return visit_float(c.dtype(0), [&]<class T>() { return max_pool_grad<T>(c); }); });
-  b.add("max_pool_pick",
-        [](const PrepareCtx& c) { return visit_float(c.dtype(0), [&]<class T>() { return max_pool_pick<T>(c); }); });
+  b.add("max_pool_grad", max_pool_grad_any);
+  b.add("max_pool_pick", max_pool_pick_any);
   b.add("avg_pool",
         [](const PrepareCtx& c) { return visit_float(c.dtype(0), [&]<class T>() { return avg_pool<T>(c); }); });
   b.add("avg_pool_grad",

@@ -27,8 +27,9 @@ void with_window(const Pool& p, F&& f) {
   else f.template operator()<0, 0>();
 }
 
-template <class T>
-Step max_pool_of(const PrepareCtx& c) {
+// T's argmax is of type Arg.
+template <class T, class Arg>
+Step max_pool_with(const PrepareCtx& c) {
   const auto p = pool_of(c, c.dims(0), c.out_dims(), c.out_dims());
   if (!p) return {};
   if (p->count == 0) return no_work();
@@ -37,18 +38,25 @@ Step max_pool_of(const PrepareCtx& c) {
   return {[p = *p, lowest](const RunArgs& a) {
     const auto* x = static_cast<const T*>(a.in[0]);
     auto* y = static_cast<T*>(a.out[0]);
-    auto* arg = static_cast<std::int64_t*>(a.out[1]);
+    auto* arg = static_cast<Arg*>(a.out[1]);
     with_width<T>(p, {x, y, arg}, [&]<int W>(const Pool& q) {
       const Dim3 grid = grid_of(q.count / W);
       with_window(q, [&]<int K, int S>() {
         if constexpr (K > 0 && W > 1) {
-          launch(max_pool_window_kernel<T, W, K, S>, grid, Dim3{kThreads}, 0, a.stream, q, lowest, x, y, arg);
+          launch(max_pool_window_kernel<T, W, K, S, Arg>, grid, Dim3{kThreads}, 0, a.stream, q, lowest, x, y, arg);
         } else {
-          launch(max_pool_kernel<T, W>, grid, Dim3{kThreads}, 0, a.stream, q, lowest, x, y, arg);
+          launch(max_pool_kernel<T, W, Arg>, grid, Dim3{kThreads}, 0, a.stream, q, lowest, x, y, arg);
         }
       });
     });
   }};
+}
+template <class T>
+Step max_pool_of(const PrepareCtx& c) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (gives_argmax_taps(c.attrs)) return max_pool_with<T, std::uint8_t>(c);
+  }
+  return max_pool_with<T, std::int64_t>(c);
 }
 inline Step max_pool(const PrepareCtx& c) {
   switch (c.dtype(0)) {
@@ -62,24 +70,33 @@ inline Step max_pool(const PrepareCtx& c) {
   }
 }
 
+// f.template operator()<T, Arg>() for the types of a float and of its argmax, input 1.
+template <class F>
+Step with_argmax(const PrepareCtx& c, F&& f) {
+  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+    if (c.dtype(1) == DType::u8) return f.template operator()<T, std::uint8_t>();
+    return f.template operator()<T, std::int64_t>();
+  });
+}
+
 inline Step max_pool_grad(const PrepareCtx& c) {
   const auto p = pool_of(c, c.out_dims(), c.dims(0), c.out_dims());
   if (!p) return {};
   if (p->count == 0) return no_work();
-  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+  return with_argmax(c, [&]<class T, class Arg>() -> Step {
     return {[p = *p](const RunArgs& a) {
       const auto* dy = static_cast<const T*>(a.in[0]);
-      const auto* arg = static_cast<const std::int64_t*>(a.in[1]);
+      const auto* arg = static_cast<const Arg*>(a.in[1]);
       auto* dx = static_cast<T*>(a.out[0]);
       with_width<T>(p, {dy, arg, dx}, [&]<int W>(const Pool& q) {
         const Dim3 grid = grid_of(q.count / W);
         with_window(q, [&]<int K, int S>() {
           if constexpr (K > 0 && W > 1) {
             const WindowTiles tiles = window_tiles(q);
-            launch(max_pool_grad_window_kernel<T, W, K, S>, grid_of(tiles.count), Dim3{kThreads}, 0, a.stream, q, tiles,
-                   fault_of(a), dy, arg, dx);
+            launch(max_pool_grad_window_kernel<T, W, K, S, Arg>, grid_of(tiles.count), Dim3{kThreads}, 0, a.stream, q,
+                   tiles, fault_of(a), dy, arg, dx);
           } else {
-            launch(q.has_window ? max_pool_grad_kernel<T, W, true> : max_pool_grad_kernel<T, W, false>, grid,
+            launch(q.has_window ? max_pool_grad_kernel<T, W, true, Arg> : max_pool_grad_kernel<T, W, false, Arg>, grid,
                    Dim3{kThreads}, 0, a.stream, q, fault_of(a), dy, arg, dx);
           }
         });
@@ -92,14 +109,14 @@ inline Step max_pool_pick(const PrepareCtx& c) {
   const auto p = pool_of(c, c.dims(0), c.out_dims(), c.out_dims());
   if (!p) return {};
   if (p->count == 0) return no_work();
-  return visit_float(c.dtype(0), [&]<class T>() -> Step {
+  return with_argmax(c, [&]<class T, class Arg>() -> Step {
     return {[p = *p](const RunArgs& a) {
       const auto* x = static_cast<const T*>(a.in[0]);
-      const auto* arg = static_cast<const std::int64_t*>(a.in[1]);
+      const auto* arg = static_cast<const Arg*>(a.in[1]);
       auto* y = static_cast<T*>(a.out[0]);
       with_width<T>(p, {x, arg, y}, [&]<int W>(const Pool& q) {
-        launch(max_pool_pick_kernel<T, W>, grid_of(q.count / W), Dim3{kThreads}, 0, a.stream, q, fault_of(a), x, arg,
-               y);
+        launch(max_pool_pick_kernel<T, W, Arg>, grid_of(q.count / W), Dim3{kThreads}, 0, a.stream, q, fault_of(a), x,
+               arg, y);
       });
     }};
   });

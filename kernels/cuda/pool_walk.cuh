@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/ops/conv_window.h"
+#include "engine/ops/pool_taps.h"
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/cuda.h"
 
@@ -31,7 +32,7 @@ struct PoolSide {
 struct Pool {
   PoolSide x, y;
   std::int32_t kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1}, dilation[3] = {1, 1, 1}, begin[3] = {}, end[3] = {};
-  Divider by_stride[3];
+  Divider by_stride[3], by_kernel[3];
   std::int64_t divisor = 0;
   bool has_window = false, include_pad = false, channels_last = false;
   std::int64_t count = 0;     // elements of the result
@@ -106,6 +107,7 @@ struct Pool {
       p.begin[a] = static_cast<std::int32_t>(w.begin[a]);
       p.end[a] = static_cast<std::int32_t>(w.end[a]);
       p.by_stride[a] = Divider(w.stride[a]);
+      p.by_kernel[a] = Divider(w.kernel[a]);
     }
   }
   p.include_pad = c.attrs.integer("count_include_pad", 0) != 0;
@@ -121,7 +123,7 @@ struct Pool {
   return p;
 }
 
-// body(flat position in x) for every tap of window `o` inside x, in ascending order.
+// body(flat position in x, tap) for every tap of window `o` inside x, in ascending order.
 template <class F>
 ONNXRAY_DEVICE void for_taps(const Pool& p, std::int32_t o, F&& body) {
   std::int32_t at[3];
@@ -135,7 +137,7 @@ ONNXRAY_DEVICE void for_taps(const Pool& p, std::int32_t o, F&& body) {
       if (h < 0 || h >= p.x.space[1]) continue;
       for (std::int32_t k = 0; k < p.kernel[2]; ++k) {
         const std::int32_t w = at[2] + k * p.dilation[2];
-        if (w >= 0 && w < p.x.space[2]) body(p.x.flat(d, h, w));
+        if (w >= 0 && w < p.x.space[2]) body(p.x.flat(d, h, w), (i * p.kernel[1] + j) * p.kernel[2] + k);
       }
     }
   }
@@ -202,7 +204,34 @@ ONNXRAY_DEVICE void store_pack(T* y, const T (&v)[W]) {
   *reinterpret_cast<Pack<T, W>*>(y) = p;
 }
 
+// The flat position in x of a tap of the window at `o`; -1 for none and outside of x.
+ONNXRAY_DEVICE std::int32_t tap_position(const Pool& p, const std::int32_t (&o)[3], std::int64_t tap) {
+  auto rest = static_cast<std::uint32_t>(tap);
+  std::int32_t at[3];
+  for (int a = 2; a >= 0; --a) {
+    const auto k = static_cast<std::int32_t>(a == 0 ? rest : p.by_kernel[a].take(rest));
+    at[a] = o[a] * p.stride[a] - p.begin[a] + k * p.dilation[a];
+    if (at[a] < 0 || at[a] >= p.x.space[a]) return -1;
+  }
+  return tap == kNoTap ? -1 : p.x.flat(at[0], at[1], at[2]);
+}
+
+// An argmax is a position (int64) or a tap (uint8, engine/ops/pool_taps.h).
+template <class Arg>
+inline constexpr bool kTaps = std::is_same_v<Arg, std::uint8_t>;
+
 // W argmaxes side by side: 16 bytes at a time.
+template <int W>
+ONNXRAY_DEVICE void load_arg(const std::uint8_t* arg, std::int64_t (&at)[W]) {
+  const auto part = load_pack<std::uint8_t, W>(arg);
+  for (int k = 0; k < W; ++k) at[k] = part.v[k];
+}
+template <int W>
+ONNXRAY_DEVICE void store_arg(std::uint8_t* arg, const std::int32_t (&at)[W]) {
+  std::uint8_t part[W];
+  for (int k = 0; k < W; ++k) part[k] = static_cast<std::uint8_t>(at[k] < 0 ? kNoTap : at[k]);
+  store_pack<std::uint8_t, W>(arg, part);
+}
 template <int W>
 ONNXRAY_DEVICE void load_arg(const std::int64_t* arg, std::int64_t (&at)[W]) {
   constexpr int V = W == 1 ? 1 : 2;
@@ -238,15 +267,28 @@ struct Winner {
   }
 };
 
-template <class T, int W>
+// The window's taps as positions. Taps that no window has are reported.
+template <int W>
+ONNXRAY_DEVICE void taps_to_positions(const Pool& p, const std::int32_t (&o)[3], FaultSlot fault,
+                                      std::int64_t (&at)[W]) {
+  const std::int32_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2];
+  for (int k = 0; k < W; ++k) {
+    if (at[k] >= taps && at[k] != kNoTap) report(fault, at[k]);
+    at[k] = at[k] < taps ? tap_position(p, o, at[k]) : -1;
+  }
+}
+
+template <class T, int W, class Arg>
 ONNXRAY_KERNEL(void)
-max_pool_kernel(Pool p, T lowest, const T* x, T* y, std::int64_t* arg) {
+max_pool_kernel(Pool p, T lowest, const T* x, T* y, Arg* arg) {
   for (std::int64_t i = first_item(); i < p.count / W; i += item_step()) {
     std::int32_t n, c, o;
     p.split(i, n, c, o);
     const T* from = x + p.x.plane(n, c);
     Winner<T, W> winner(lowest);
-    for_taps(p, o, [&](std::int32_t s) { winner.offer(load_pack<T, W>(from + s * p.x.unit), s); });
+    for_taps(p, o, [&](std::int32_t s, std::int32_t tap) {
+      winner.offer(load_pack<T, W>(from + s * p.x.unit), kTaps<Arg> ? tap : s);
+    });
     if (y != nullptr) store_pack<T, W>(y + i * W, winner.best);
     if (arg != nullptr) store_arg<W>(arg + i * W, winner.at);
   }
@@ -263,7 +305,7 @@ avg_pool_kernel(Pool p, const T* x, T* y) {
     const std::int64_t count = window_count(p, at);
     T sum[W] = {};
     if (count > 0) {
-      for_taps(p, o, [&](std::int32_t s) {
+      for_taps(p, o, [&](std::int32_t s, std::int32_t) {
         const auto v = load_pack<T, W>(from + s * p.x.unit);
         for (int k = 0; k < W; ++k) sum[k] += v.v[k];
       });
@@ -292,17 +334,18 @@ avg_pool_grad_kernel(Pool p, const T* dy, T* dx) {
 }
 
 // kWindow: only the windows that cover an element are asked, else all of its plane.
-template <class T, int W, bool kWindow>
+template <class T, int W, bool kWindow, class Arg>
 ONNXRAY_KERNEL(void)
-max_pool_grad_kernel(Pool p, FaultSlot fault, const T* dy, const std::int64_t* arg, T* dx) {
+max_pool_grad_kernel(Pool p, FaultSlot fault, const T* dy, const Arg* arg, T* dx) {
   for (std::int64_t i = first_item(); i < p.count / W; i += item_step()) {
     std::int32_t n, c, s;
     p.split(i, n, c, s);
     const std::int64_t base = p.y.plane(n, c);
     T sum[W] = {};
-    const auto add = [&](std::int32_t o) {
+    const auto add = [&](std::int32_t o, const std::int32_t(&window)[3]) {
       std::int64_t at[W];
       load_arg<W>(arg + base + o * p.y.unit, at);
+      if constexpr (kTaps<Arg>) taps_to_positions(p, window, fault, at);
       const auto v = load_pack<T, W>(dy + base + o * p.y.unit);
       for (int k = 0; k < W; ++k) {
         if (at[k] >= p.x.positions) report(fault, at[k]);
@@ -310,23 +353,28 @@ max_pool_grad_kernel(Pool p, FaultSlot fault, const T* dy, const std::int64_t* a
       }
     };
     if constexpr (kWindow) {
-      for_windows(p, s, [&](const std::int32_t(&o)[3]) { add(p.y.flat(o[0], o[1], o[2])); });
+      for_windows(p, s, [&](const std::int32_t(&o)[3]) { add(p.y.flat(o[0], o[1], o[2]), o); });
     } else {
-      for (std::int32_t o = 0; o < p.y.positions; ++o) add(o);
+      for (std::int32_t o = 0; o < p.y.positions; ++o) add(o, {});
     }
     store_pack<T, W>(dx + i * W, sum);
   }
 }
 
-template <class T, int W>
+template <class T, int W, class Arg>
 ONNXRAY_KERNEL(void)
-max_pool_pick_kernel(Pool p, FaultSlot fault, const T* x, const std::int64_t* arg, T* y) {
+max_pool_pick_kernel(Pool p, FaultSlot fault, const T* x, const Arg* arg, T* y) {
   for (std::int64_t i = first_item(); i < p.count / W; i += item_step()) {
     std::int32_t n, c, o;
     p.split(i, n, c, o);
     const T* from = x + p.x.plane(n, c);
     std::int64_t at[W];
     load_arg<W>(arg + i * W, at);
+    if constexpr (kTaps<Arg>) {
+      std::int32_t window[3];
+      p.y.coordinates(o, window);
+      taps_to_positions(p, window, fault, at);
+    }
     T v[W];
     for (int k = 0; k < W; ++k) {
       if (at[k] >= p.x.positions) report(fault, at[k]);

@@ -26,9 +26,9 @@ struct WindowTiles {
   return is;
 }
 
-template <class T, int W, int K, int S>
+template <class T, int W, int K, int S, class Arg>
 ONNXRAY_KERNEL(void)
-max_pool_window_kernel(Pool p, T lowest, const T* x, T* y, std::int64_t* arg) {
+max_pool_window_kernel(Pool p, T lowest, const T* x, T* y, Arg* arg) {
   for (std::int64_t i = first_item(); i < p.count / W; i += item_step()) {
     std::int32_t n, c, o, at[3];
     p.split(i, n, c, o);
@@ -50,7 +50,7 @@ max_pool_window_kernel(Pool p, T lowest, const T* x, T* y, std::int64_t* arg) {
     for (int j = 0; j < K; ++j) {
 #pragma unroll
       for (int k = 0; k < K; ++k) {
-        if (inside[j][k]) winner.offer(v[j][k], first + j * p.x.space[2] + k);
+        if (inside[j][k]) winner.offer(v[j][k], kTaps<Arg> ? j * K + k : first + j * p.x.space[2] + k);
       }
     }
     if (y != nullptr) store_pack<T, W>(y + i * W, winner.best);
@@ -58,9 +58,9 @@ max_pool_window_kernel(Pool p, T lowest, const T* x, T* y, std::int64_t* arg) {
   }
 }
 
-template <class T, int W, int K, int S>
+template <class T, int W, int K, int S, class Arg>
 ONNXRAY_KERNEL(void)
-max_pool_grad_window_kernel(Pool p, WindowTiles tiles, FaultSlot fault, const T* dy, const std::int64_t* arg, T* dx) {
+max_pool_grad_window_kernel(Pool p, WindowTiles tiles, FaultSlot fault, const T* dy, const Arg* arg, T* dx) {
   constexpr int kWindows = (K + S - 1) / S;  // along an axis, that reach into a tile
   for (std::int64_t i = first_item(); i < tiles.count; i += item_step()) {
     auto rest = static_cast<std::uint32_t>(i);
@@ -82,6 +82,22 @@ max_pool_grad_window_kernel(Pool p, WindowTiles tiles, FaultSlot fault, const T*
         std::int64_t won[W];
         load_arg<W>(arg + base + o, won);
         const auto v = load_pack<T, W>(dy + base + o);
+        if constexpr (kTaps<Arg>) {
+          // The tap of this window that lies on position (r, q) of the tile.
+          const int down0 = (kWindows - 1 - j) * S, across0 = (kWindows - 1 - k) * S;
+          for (int e = 0; e < W; ++e) {
+            if (won[e] >= K * K && won[e] != kNoTap) report(fault, won[e]);
+#pragma unroll
+            for (int r = 0; r < S; ++r) {
+#pragma unroll
+              for (int q = 0; q < S; ++q) {
+                const int th = r + down0, tw = q + across0;
+                if (th < K && tw < K && won[e] == th * K + tw) sum[r][q][e] += v.v[e];
+              }
+            }
+          }
+          continue;
+        }
         std::int64_t most = won[0];
         for (int e = 1; e < W; ++e) most = won[e] > most ? won[e] : most;
         if (most >= p.x.positions) report(fault, most);

@@ -114,6 +114,23 @@ TEST(PackMasks, GathersRowsOfMasks) {
   EXPECT_EQ(mask_outputs(pack_masks(g)), 0);
 }
 
+// A ReLU whose output is turned before it is used.
+TEST(PackMasks, ReadsTheMaskOfWhatOthersCompute) {
+  Graph g;
+  Builder b(g);
+  const ValueId x = g.add_input("x", DType::f32, {32, 6}), dy = g.add_input("dy", DType::f32, {6, 32});
+  const ValueId y = b.transpose(b.op("relu", {x}), {1, 0}), sum = b.reduce("reduce_sum", y, {0, 1}, false);
+  const ValueId dx = b.op("relu_grad", {dy, y});
+  g.set_outputs({sum, dx});
+  const Graph after = pack_masks(g);
+  EXPECT_EQ(mask_outputs(after), 1) << after.to_text();
+  EXPECT_EQ(float_masks(after), 0) << after.to_text();
+  expect_same_bits(g, after);
+  // Nothing dies earlier.
+  g.set_outputs({sum, dx, y});
+  EXPECT_EQ(mask_outputs(pack_masks(g)), 0);
+}
+
 TEST(PackMasks, NothingPassesWhereTheOutputIsNotANumber) {
   Graph g;
   Builder b(g);

@@ -40,18 +40,22 @@ std::vector<Array> max_pool(const std::vector<Array>& in, const Attrs& attrs) {
   Array y = zeros(pool_out(in[0].dims, attrs));
   // An int8 plane starts at -128; drawn floats stay above.
   y.v.assign(y.v.size(), -128);
+  // With argmax_taps the tap of the window, 255 for none; else the position.
+  const bool taps = attrs.integer("argmax_taps", 0) != 0;
   Array arg{y.dims, std::vector<double>(y.v.size(), -1)};
   const Image ix(in[0].dims, s.last), iy(y.dims, s.last);
   for (std::int64_t n = 0; n < iy.n; ++n)
     for (std::int64_t c = 0; c < iy.c; ++c)
-      slide(s, iy, [&](const std::int64_t o[3], const std::int64_t*, const std::int64_t p[3]) {
+      slide(s, iy, [&](const std::int64_t o[3], const std::int64_t* t, const std::int64_t p[3]) {
         if (!ix.inside(p)) return;
         const double v = in[0].v[ix.at(n, c, p[0], p[1], p[2])];
         const std::size_t at = iy.at(n, c, o[0], o[1], o[2]);
         if (arg.v[at] >= 0 && !(v > y.v[at])) return;
         y.v[at] = v;
-        arg.v[at] = static_cast<double>((p[0] * ix.e[1] + p[1]) * ix.e[2] + p[2]);
+        arg.v[at] = static_cast<double>(taps ? (t[0] * s.kernel[1] + t[1]) * s.kernel[2] + t[2]
+                                             : (p[0] * ix.e[1] + p[1]) * ix.e[2] + p[2]);
       });
+  for (double& a : arg.v) a = taps && a < 0 ? 255 : a;
   return {y, arg};
 }
 
@@ -101,11 +105,22 @@ std::vector<Array> avg_pool_grad(const std::vector<Array>& in, const Attrs& attr
   return {dx};
 }
 
-// body(position in y, position in x) of every picked element.
+// body(position in y, position in x) of every picked element. With a window, argmaxes are taps of it.
 template <class F>
 void for_picks(const Array& arg, const Dims& x_dims, const Attrs& attrs, const F& body) {
   const bool last = attrs.integer("channels_last", 0) != 0;
   const Image x(x_dims, last), y(arg.dims, last);
+  if (attrs.has("kernel")) {
+    const Slide s(attrs, attrs.ints("kernel"));
+    for (std::int64_t n = 0; n < y.n; ++n)
+      for (std::int64_t c = 0; c < y.c; ++c)
+        slide(s, y, [&](const std::int64_t o[3], const std::int64_t t[3], const std::int64_t p[3]) {
+          const std::size_t at = y.at(n, c, o[0], o[1], o[2]);
+          const std::int64_t tap = (t[0] * s.kernel[1] + t[1]) * s.kernel[2] + t[2];
+          if (x.inside(p) && arg.v[at] == static_cast<double>(tap)) body(at, x.at(n, c, p[0], p[1], p[2]));
+        });
+    return;
+  }
   for (std::int64_t n = 0; n < y.n; ++n)
     for (std::int64_t c = 0; c < y.c; ++c)
       for (std::int64_t i = 0; i < y.e[0] * y.e[1] * y.e[2]; ++i) {
@@ -192,6 +207,12 @@ void add_pool_cases(std::vector<OpCase>& cases) {
     grad.samples.push_back({{of(y), index}, bare});
     bare.erase("input_spatial");
     pick.samples.push_back({{of(s.x), index}, bare});
+    const Ints kernel = s.attrs.ints("kernel");
+    const SampleInput tap{
+        .dtype = DType::u8, .dims = y, .lo = 0, .hi = static_cast<double>(product(kernel, 0, kernel.size()))};
+    if (!padding_only) max.samples.push_back({{of(s.x)}, with(s.attrs, "argmax_taps", std::int64_t{1})});
+    grad.samples.push_back({{of(y), tap}, with(s.attrs, "input_spatial", space)});
+    pick.samples.push_back({{of(s.x), tap}, s.attrs});
     for (const Attrs& a :
          {s.attrs, with(s.attrs, "count_include_pad", std::int64_t{1}), with(s.attrs, "divisor", std::int64_t{5})}) {
       avg.samples.push_back({{of(s.x)}, a});
@@ -202,6 +223,11 @@ void add_pool_cases(std::vector<OpCase>& cases) {
       {{{.dtype = DType::u8, .dims = {1, 2, 4, 5}, .lo = 0, .hi = 200}}, window({2, 2}, {1, 1}, {1, 0, 0, 0}, {1, 1})});
   max.samples.push_back({{{.dtype = DType::i8, .dims = {1, 2, 4, 5}, .lo = -100, .hi = 100}},
                          window({2, 2}, {1, 1}, {0, 0, 1, 0}, {1, 1})});
+  const Attrs pair = window({2}, {2}, {0, 0}, {1});
+  const SampleInput none{
+      .dtype = DType::u8, .dims = {1, 1, 3}, .fixed = Tensor::from<double>({1, 1, 3}, {1, 255, 0}).to(DType::u8)};
+  grad.samples.push_back({{of({1, 1, 3}), none}, with(pair, "input_spatial", Ints{6})});
+  pick.samples.push_back({{of({1, 1, 6}), none}, pair});
   max.errors = avg.errors = {
       {{of({1, 1, 4, 4})}, window({5, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1})},  // does not fit
       {{of({1, 1, 4, 4})}, window({2, 2}, {1, 1}, {2, 0, 0, 0}, {1, 1})},  // padding only
@@ -211,11 +237,19 @@ void add_pool_cases(std::vector<OpCase>& cases) {
       {{of({1, 1, 4, 4})}, {}},
       {{of({4, 4})}, window({2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1})},
   };
+  const Attrs many = window({16, 16}, {1, 1}, {0, 0, 0, 0}, {1, 1});
+  max.errors.push_back({{of({1, 1, 16, 16})}, with(many, "argmax_taps", std::int64_t{1})});
+  const SampleInput tap{.dtype = DType::u8, .dims = {1, 1, 3}, .lo = 0, .hi = 2};
   const SampleInput index{.dtype = DType::i64, .dims = {1, 1, 2, 2}, .lo = 0, .hi = 4};
   grad.errors = {{{of({1, 1, 2, 2}), index}, {}},
                  {{of({1, 1, 2, 3}), index}, {{"input_spatial", Ints{4, 4}}}},
-                 {{of({1, 1, 2, 2}), of({1, 1, 2, 2})}, {{"input_spatial", Ints{4, 4}}}}};
-  pick.errors = {{{of({1, 2, 4, 4}), index}, {}}, {{of({1, 1, 4, 4}), of({1, 1, 2, 2})}, {}}};
+                 {{of({1, 1, 2, 2}), of({1, 1, 2, 2})}, {{"input_spatial", Ints{4, 4}}}},
+                 {{of({1, 1, 3}), tap}, {{"input_spatial", Ints{6}}}},
+                 {{of({1, 1, 3}), tap}, with(pair, "input_spatial", Ints{8})}};
+  pick.errors = {{{of({1, 2, 4, 4}), index}, {}},
+                 {{of({1, 1, 4, 4}), of({1, 1, 2, 2})}, {}},
+                 {{of({1, 1, 6}), tap}, {}},
+                 {{of({1, 1, 8}), tap}, pair}};
   avg_grad.errors = {
       {{of({1, 1, 2, 2})}, window({2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1})},
       {{of({1, 1, 2, 2})}, with(window({2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}), "input_spatial", Ints{4, 3})}};

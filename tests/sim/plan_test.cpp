@@ -1,6 +1,7 @@
 // Whole plans on the simulator: what passes for devices alone do to results and memory.
 #include "engine/model.h"
 #include "engine/ops/packed_mask.h"
+#include "engine/ops/pool_taps.h"
 #include "kernels/sim/backend.h"
 #include "tests/engine/residual_net.h"
 
@@ -52,7 +53,7 @@ Graph vgg_net() {
 struct Result {
   std::vector<Tensor> outputs;
   std::size_t arena_bytes = 0;
-  int packed = 0;  // nodes that give masks of bits
+  int packed = 0, taps = 0;  // nodes that give masks of bits, poolings that give taps
 };
 
 Result result_of(const Graph& g, const Backend& backend) {
@@ -60,7 +61,10 @@ Result result_of(const Graph& g, const Backend& backend) {
   EXPECT_TRUE(plan->fallbacks().empty()) << plan->fallback_notice();
   Result r;
   r.arena_bytes = plan->arena_bytes();
-  for (const Node& node : plan->graph().nodes()) r.packed += gives_mask_output(node.attrs);
+  for (const Node& node : plan->graph().nodes()) {
+    r.packed += gives_mask_output(node.attrs);
+    r.taps += gives_argmax_taps(node.attrs);
+  }
   PlanRun run(plan);
   for (std::size_t i = 0; i < g.inputs().size(); ++i) {
     const Value& v = g.value(g.inputs()[i]);
@@ -71,10 +75,11 @@ Result result_of(const Graph& g, const Backend& backend) {
   return r;
 }
 
-void expect_same_results(const Graph& g, int packed) {
+void expect_same_results(const Graph& g, int packed, int taps) {
   const Result floats = result_of(g, with_float_masks()), bits = result_of(g, simulator());
   EXPECT_EQ(floats.packed, 0);
   EXPECT_EQ(bits.packed, packed);
+  EXPECT_EQ(bits.taps, taps);
   EXPECT_LT(bits.arena_bytes, floats.arena_bytes);
   for (std::size_t i = 0; i < floats.outputs.size(); ++i) {
     EXPECT_TRUE(bits.outputs[i].same_bits(floats.outputs[i])) << "output " << i;
@@ -83,8 +88,8 @@ void expect_same_results(const Graph& g, int packed) {
   }
 }
 
-TEST(PlansOnSimulator, MasksOfBitsInAResNet) { expect_same_results(residual_net(DType::f32, 32), 5); }
-TEST(PlansOnSimulator, MasksOfBitsInAVggWithTwoTargets) { expect_same_results(vgg_net(), 4); }
+TEST(PlansOnSimulator, MasksOfBitsInAResNet) { expect_same_results(residual_net(DType::f32, 32), 5, 1); }
+TEST(PlansOnSimulator, MasksOfBitsInAVggWithTwoTargets) { expect_same_results(vgg_net(), 4, 2); }
 
 }  // namespace
 }  // namespace onnxray::testing

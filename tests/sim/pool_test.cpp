@@ -47,7 +47,12 @@ void check(const Case& c) {
   const ValueId dy = g.add_input("dy", dtype, out);
   Attrs back = attrs_of(c);
   back.set("input_spatial", std::vector<std::int64_t>{c.height, c.width});
-  g.set_outputs({pooled[0], pooled[1], b.op("max_pool_grad", {dy, pooled[1]}, back)});
+  // And once more with the argmax as taps.
+  Attrs tapped = attrs_of(c);
+  tapped.set("argmax_taps", std::int64_t{1});
+  const std::vector<ValueId> by_tap = b.add_node(op("max_pool"), {x}, tapped, "pool by tap");
+  g.set_outputs({pooled[0], pooled[1], b.op("max_pool_grad", {dy, pooled[1]}, back), by_tap[0], by_tap[1],
+                 b.op("max_pool_grad", {dy, by_tap[1]}, back)});
 
   // Few values, so that many are equal.
   std::mt19937 rng(3);
@@ -61,7 +66,9 @@ void check(const Case& c) {
   run.bind(0, Tensor::from<T>(dims, data));
   run.bind(1, Tensor::from<T>(out, cotangent));
   run.execute();
-  const Tensor y = run.output(0), arg = run.output(1), dx = run.output(2);
+  const Tensor y = run.output(0), arg = run.output(1), dx = run.output(2), taps = run.output(4);
+  EXPECT_TRUE(run.output(3).same_bits(y));
+  EXPECT_TRUE(run.output(5).same_bits(dx));
 
   std::vector<T> want(data.size(), T(0));
   std::size_t o = 0;
@@ -69,7 +76,7 @@ void check(const Case& c) {
     for (std::int64_t h = 0; h < out[1]; ++h)
       for (std::int64_t w = 0; w < out[2]; ++w)
         for (std::int64_t ch = 0; ch < out[3]; ++ch, ++o) {
-          std::int64_t at = -1;
+          std::int64_t at = -1, tap = 255;
           T best = -std::numeric_limits<T>::infinity();
           const auto index = [&](std::int64_t s) {
             return static_cast<std::size_t>((n * c.height * c.width + s) * c.channels + ch);
@@ -78,9 +85,10 @@ void check(const Case& c) {
             const std::int64_t i = h * c.stride - c.pads[0] + t / c.kernel, j = w * c.stride - c.pads[1] + t % c.kernel;
             if (i < 0 || i >= c.height || j < 0 || j >= c.width) continue;
             const T v = data[index(i * c.width + j)];
-            if (at < 0 || v > best || (std::isnan(v) && !std::isnan(best))) best = v, at = i * c.width + j;
+            if (at < 0 || v > best || (std::isnan(v) && !std::isnan(best))) best = v, at = i * c.width + j, tap = t;
           }
           ASSERT_EQ(arg.data<std::int64_t>()[o], at) << o;
+          ASSERT_EQ(taps.data<std::uint8_t>()[o], tap) << o;
           const T got = y.data<T>()[o];
           ASSERT_TRUE(got == best || (std::isnan(got) && std::isnan(best))) << o;
           if (at >= 0) want[index(at)] += cotangent[o];
@@ -100,18 +108,21 @@ TEST(PoolingOnSimulator, WinnersAndTheirCotangents) {
 }
 
 TEST(PoolingOnSimulator, AnArgmaxOutOfRangeIsReported) {
-  for (const std::int64_t channels : {3, 4}) {
+  for (const auto& [channels, type, value] : {std::tuple<std::int64_t, DType, double>{3, DType::i64, 16},
+                                              {4, DType::i64, 16},
+                                              {3, DType::u8, 4},
+                                              {4, DType::u8, 4}}) {
     Graph g;
     Builder b(g);
     const Case c{1, 4, 4, channels, 2, 2, {0, 0, 0, 0}};
     const ValueId dy = g.add_input("dy", DType::f32, {1, 2, 2, channels});
-    const ValueId arg = g.add_input("arg", DType::i64, {1, 2, 2, channels});
+    const ValueId arg = g.add_input("arg", type, {1, 2, 2, channels});
     Attrs back = attrs_of(c);
     back.set("input_spatial", std::vector<std::int64_t>{4, 4});
     g.set_outputs({b.op("max_pool_grad", {dy, arg}, back)});
     PlanRun run(Plan::compile(g, simulator(), nullptr));
     run.bind(0, Tensor::full(DType::f32, {1, 2, 2, channels}, 1));
-    run.bind(1, Tensor::full(DType::i64, {1, 2, 2, channels}, 16));
+    run.bind(1, Tensor::full(type, {1, 2, 2, channels}, value));
     run.execute();
     EXPECT_THROW((void)run.output(0), Error);
   }
