@@ -1,4 +1,4 @@
-// Places buffers with known lifetimes in one arena: best fit over the gaps that are free at the time.
+// Places buffers with known lifetimes in one arena: the better of best fit in the order of time and the largest first.
 #pragma once
 #include <cstddef>
 #include <vector>
