@@ -81,8 +81,10 @@ struct WarpgroupTile {
   static constexpr Precision kPrecision = kPrecision_;
   static constexpr int kRows = 128, kCols = kCols_, kThreads = 256, kStages = kStages_, kBlocks = kBlocks_;
   static constexpr int kNi = kCols / 8;
-  static constexpr bool kOverlap = kBlocks == 1;
-  static constexpr int kAhead = kStages - (kOverlap ? 2 : 1);  // slices that are fetched ahead
+  // Slices that are multiplied together: where no other block fills the time between, fewer and longer groups of
+  // products.
+  static constexpr int kTogether = kBlocks == 1 ? 2 : 1;
+  static constexpr int kAhead = kStages - kTogether;  // slices that are fetched ahead
   // Where registers are short, nothing is held across the products.
   static constexpr bool kFetchFirst = kPrecision == Precision::kExact && kBlocks == 2;
   static constexpr int kParts = kPrecision == Precision::kExact ? 2 : 1;  // high and low
@@ -110,13 +112,14 @@ class TapLoader {
     }
   }
 
-  ONNXRAY_DEVICE void load(float* slice) {
+  // Zeros where the slice does not exist.
+  ONNXRAY_DEVICE void load(float* slice, bool exists) {
     const int tap = tap_ < kMostTaps ? tap_ : kMostTaps;
     const float* const from = memory_ + tap_offset_[tap] + channel_;
     float* const to = slice + row() * kLine<kRows, true> + column();
 #pragma unroll
     for (int i = 0; i < kRowsEach; ++i) {
-      copy_async_16(to + i * kDown * kLine<kRows, true>, from + source_[i], taps_[i] >> tap & 1 ? 16 : 0);
+      copy_async_16(to + i * kDown * kLine<kRows, true>, from + source_[i], exists && (taps_[i] >> tap & 1) ? 16 : 0);
     }
     channel_ += kSlice;
     while (channel_ >= channels_) {
@@ -145,7 +148,8 @@ class BlockLoader {
   ONNXRAY_DEVICE BlockLoader(const float* packed, long long step)
       : from_(packed + 4 * static_cast<int>(threadIdx.x)), step_(step) {}
 
-  ONNXRAY_DEVICE void load(float* slice) {
+  // Zeros where the slice does not exist.
+  ONNXRAY_DEVICE void load(float* slice, bool exists) {
 #pragma unroll
     for (int block = 0; block < T::kCols / kBlockColumns; ++block) {
 #pragma unroll
@@ -154,7 +158,7 @@ class BlockLoader {
         const int part = i / kBlockWords, within = i % kBlockWords;
         copy_async_16(slice + (part * T::kCols / kBlockColumns + block) * kBlockWords + within +
                           4 * static_cast<int>(threadIdx.x),
-                      from_ + block * step_ + i);
+                      from_ + block * step_ + i, exists ? 16 : 0);
       }
     }
     from_ += T::kParts * kBlockWords;
@@ -271,12 +275,14 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
           ((static_cast<long long>(number) * p.groups + group) * blocks + first_column / kBlockColumns) * block_step +
           static_cast<long long>(slices.begin) * T::kParts * kBlockWords,
       block_step);
+  const int rounded = (slices.count + T::kTogether - 1) / T::kTogether * T::kTogether;
   int fetched = 0, fetch_stage = 0, stage = 0;
   const auto next = [](int at) { return at + 1 == T::kStages ? 0 : at + 1; };
   const auto fetch = [&] {
-    if (fetched < slices.count) {
-      a_loader.load(a_ring + fetch_stage * T::kAWords);
-      b_loader.load(ring + fetch_stage * T::kBWords);
+    if (fetched < rounded) {
+      const bool exists = T::kTogether == 1 || fetched < slices.count;
+      a_loader.load(a_ring + fetch_stage * T::kAWords, exists);
+      b_loader.load(ring + fetch_stage * T::kBWords, exists);
     }
     copy_async_commit();  // also an empty group, so that the count of groups is that of slices
     ++fetched;
@@ -284,14 +290,61 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
   };
   for (int s = 0; s < T::kAhead; ++s) fetch();
 
-  constexpr int kSteps = kSlice / 8;
+  constexpr int kSteps = kSlice / 8, kAll = T::kTogether * kSteps;  // products of a slice, of those together
   const int warp = static_cast<int>(threadIdx.x / 32), warp_row = 16 * warp;
   float acc[T::kNi][4] = {};
-  float sum[T::kPrecision == Precision::kExact ? T::kNi : 1][4] = {};  // of the slice
-  const auto finish_slice = [&] {
+  for (int s = 0; s < slices.count; s += T::kTogether) {
+    copy_async_wait<T::kAhead - T::kTogether>();
+    warpgroup_publish();
+    __syncthreads();  // the slices are whole, and everybody has left the buffers that are filled next
+    const auto fetch_all = [&] {
+      for (int i = 0; i < T::kTogether; ++i) fetch();
+    };
+    if constexpr (T::kFetchFirst) fetch_all();
+    std::uint32_t a[kAll][4];
+    const float* b[T::kTogether];
+#pragma unroll
+    for (int i = 0; i < T::kTogether; ++i) {
+      b[i] = ring + stage * T::kBWords;
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k) {
+        detail::load_a<T::kRows, true>(a[i * kSteps + k], a_ring + stage * T::kAWords, warp_row, 8 * k);
+      }
+      stage = next(stage);
+    }
     if constexpr (T::kPrecision == Precision::kTf32) {
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) {
+#pragma unroll
+        for (int w = 0; w < 4; ++w) a[k][w] = __float_as_uint(round_tf32(__uint_as_float(a[k][w])));
+      }
+      warpgroup_fence(a);
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply(acc, a[k], b[k / kSteps], k % kSteps * 8);
+      warpgroup_commit();
+      if constexpr (!T::kFetchFirst) fetch_all();  // while the products run
       warpgroup_wait(acc);
     } else {
+      // As in multiply_slices of tile.cuh: the small products first, and summed apart.
+      std::uint32_t low[kAll][4];
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) {
+#pragma unroll
+        for (int w = 0; w < 4; ++w) detail::split_tf32(a[k][w], a[k][w], low[k][w]);
+      }
+      float sum[T::kNi][4];
+      const auto high = [&](int k) { return b[k / kSteps]; };
+      const int b_low = T::kCols * kSwizzledLine;
+      warpgroup_fence(a);
+      warpgroup_fence(low);
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, low[k], high(k), k % kSteps * 8, k > 0);
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, a[k], high(k) + b_low, k % kSteps * 8);
+#pragma unroll
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, a[k], high(k), k % kSteps * 8);
+      warpgroup_commit();
+      if constexpr (!T::kFetchFirst) fetch_all();
       warpgroup_wait(sum);
 #pragma unroll
       for (int j = 0; j < T::kNi; ++j) {
@@ -299,48 +352,6 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
         for (int w = 0; w < 4; ++w) acc[j][w] += sum[j][w];
       }
     }
-  };
-  for (int s = 0; s < slices.count; ++s) {
-    copy_async_wait<T::kAhead - 1>();
-    warpgroup_publish();
-    __syncthreads();  // the slice is whole, and everybody has left the buffer that is filled next
-    if constexpr (T::kFetchFirst) fetch();
-    const float* const a_slice = a_ring + stage * T::kAWords;
-    const float* const b_slice = ring + stage * T::kBWords;
-    stage = next(stage);
-    std::uint32_t a[kSteps][4];
-#pragma unroll
-    for (int k = 0; k < kSteps; ++k) detail::load_a<T::kRows, true>(a[k], a_slice, warp_row, 8 * k);
-    if constexpr (T::kPrecision == Precision::kTf32) {
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) a[k][w] = __float_as_uint(round_tf32(__uint_as_float(a[k][w])));
-      }
-      warpgroup_fence(a);
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(acc, a[k], b_slice, 8 * k);
-    } else {
-      // As in multiply_slices of tile.cuh: the small products first, a slice summed apart.
-      std::uint32_t low[kSteps][4];
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) detail::split_tf32(a[k][w], a[k][w], low[k][w]);
-      }
-      const float* const b_low = b_slice + T::kCols * kSwizzledLine;
-      warpgroup_fence(a);
-      warpgroup_fence(low);
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, low[k], b_slice, 8 * k, k > 0);
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, a[k], b_low, 8 * k);
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) warpgroup_multiply(sum, a[k], b_slice, 8 * k);
-    }
-    warpgroup_commit();
-    if constexpr (!T::kFetchFirst) fetch();  // while the products run
-    finish_slice();
   }
   copy_async_wait<0>();
   __syncthreads();  // the ring is free
