@@ -13,8 +13,11 @@ namespace {
 
 // What a varied value costs in a step, in multiply-adds per element: its row is made of two others, its gradient added
 // to a sum in float64. A device multiplies faster than it reads, and what lies behind the operators passes through the
-// host on its way to the path and back.
-std::int64_t row_work(const Session& session) { return session.model().backend().device != nullptr ? 1024 : 64; }
+// host on its way to the path and back, which only many rows repay.
+std::int64_t row_work(const Session& session, std::int64_t rows) {
+  constexpr std::int64_t kManyRows = 256;
+  return session.model().backend().device != nullptr && rows < kManyRows ? 1024 : 64;
+}
 
 std::size_t index_of(ValueId v) { return static_cast<std::size_t>(v); }
 
@@ -118,13 +121,14 @@ std::vector<const Graph*> AffinePrefix::Prefix::graphs() const {
   return all;
 }
 
-AffinePrefix::AffinePrefix(const Session& session) : given_(session) {
+AffinePrefix::AffinePrefix(const Session& session, std::int64_t rows) : given_(session) {
+  const std::int64_t work = row_work(session, rows);
   const InPhase phase(Phase::kPrepare);
-  const auto make = [&] { return find(); };
+  const auto make = [&] { return find(work); };
   prefix_ = session.key().empty()
                 ? std::make_shared<const Prefix>(make())
                 : session.model().shared<Prefix>(detail::concat("affine ", session.examples(), ' ', session.to().size(),
-                                                                ' ', budget_of(session), ' ', session.key()),
+                                                                ' ', budget_of(session), ' ', work, ' ', session.key()),
                                                  make);
   if (!prefix_->cut) return;
   moved_.emplace(session.cut_again(*prefix_->cut));
@@ -133,9 +137,9 @@ AffinePrefix::AffinePrefix(const Session& session) : given_(session) {
   moved_->set_actual(push(actual));
 }
 
-AffinePrefix::Prefix AffinePrefix::find() const {
+AffinePrefix::Prefix AffinePrefix::find(std::int64_t row_work) const {
   const Session& session = given_;
-  Prefix made{.parts = std::vector<Part>(session.vary().size()), .cut = {}};
+  Prefix made{.row_work = row_work, .parts = std::vector<Part>(session.vary().size()), .cut = {}};
   const Graph& g = session.suffix();
   const std::size_t count = session.vary().size();
   const auto targets = static_cast<std::ptrdiff_t>(session.targets().size());
@@ -149,7 +153,7 @@ AffinePrefix::Prefix AffinePrefix::find() const {
     const std::string& name = session.vary()[i].name;
     Part& part = made.parts[i];
     if (is_float(g.value(v).dtype)) {
-      const Ends ends(g, session.targets().size(), v, row_work(session));
+      const Ends ends(g, session.targets().size(), v, row_work);
       std::int64_t elements = 0;
       for (const ValueId end : ends.found) elements += count_of(g.value(end).dims);
       // Points, baselines and sums of all examples are held at once.
@@ -179,7 +183,7 @@ std::shared_ptr<const Plan> AffinePrefix::plan(const std::string& what, std::siz
   const Model& model = given_.model();
   const auto lowered = [&] { return lower_for(model.backend(), make(), model.evaluator()); };
   if (given_.key().empty()) return Plan::compile(lowered(), model.backend(), model.prepared());
-  return model.plan(detail::concat("affine ", what, ' ', part, ' ', given_.key()), lowered);
+  return model.plan(detail::concat("affine ", what, ' ', part, ' ', prefix_->row_work, ' ', given_.key()), lowered);
 }
 
 std::vector<Tensor> AffinePrefix::push(const std::vector<Tensor>& rows) const {

@@ -16,8 +16,8 @@ namespace onnxray {
 class AffinePrefix {
  public:
   // Moves the cut of `session` (varied = read values) behind the affine operators that read each varied value, up to
-  // the first convolution or matrix product on each way, where that saves work.
-  explicit AffinePrefix(const Session& session);
+  // the first convolution or matrix product on each way, where that saves work for a path of `rows` points.
+  AffinePrefix(const Session& session, std::int64_t rows);
 
   // The session with its cut behind the affine operators, or the given one if there are none. It may have more varied
   // values.
@@ -36,11 +36,12 @@ class AffinePrefix {
   };
   // What requests of one structure have in common.
   struct Prefix {
+    std::int64_t row_work = 0;  // what it was found with
     std::vector<Part> parts;
     std::optional<Session::Cut> cut;  // none: nothing is worth moving
     [[nodiscard]] std::vector<const Graph*> graphs() const;
   };
-  [[nodiscard]] Prefix find() const;
+  [[nodiscard]] Prefix find(std::int64_t row_work) const;
   [[nodiscard]] std::shared_ptr<const Plan> plan(const std::string& what, std::size_t part,
                                                  const std::function<Graph()>& make) const;
   [[nodiscard]] std::vector<Tensor> push_part(std::size_t i, const CutValue* to, const Tensor& rows) const;

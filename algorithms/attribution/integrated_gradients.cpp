@@ -29,7 +29,7 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
             }
           });
     }
-    const AffinePrefix prefix(session);
+    const AffinePrefix prefix(session, examples * steps);
     RowProgram path(prefix.session(), {.key = "path gradient", .make = path_rows(), .folds = {fold_gradient()}},
                     prefix.push(baselines), examples * steps);
     scheduler.run(

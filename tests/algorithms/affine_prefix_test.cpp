@@ -129,7 +129,7 @@ void check(const Net& net, std::size_t varied, bool stays) {
   dims.insert(dims.begin(), kExamples);
   const Request request{.inputs = {{"x", wave(dims, 7)}}, .to = {output(1)}, .from = {"r"}};
   const Session session(model, request, true);
-  const AffinePrefix prefix(session);
+  const AffinePrefix prefix(session, 50);
   ASSERT_EQ(prefix.session().vary().size(), varied);
   EXPECT_EQ(prefix.session().vary()[0].name == "r", stays);
   IntegratedGradients ig{.n_steps = kSteps};
