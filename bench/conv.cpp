@@ -153,7 +153,13 @@ class Bench {
     return static_cast<std::size_t>(p);
   }
   static const char* kernel_name(ConvKernel k) {
-    return k == ConvKernel::kTensorCore ? "tensor core" : k == ConvKernel::kDepthwise ? "depthwise" : "general";
+    switch (k) {
+      case ConvKernel::kTensorCore: return "tensor core";
+      case ConvKernel::kDepthwise: return "depthwise";
+      case ConvKernel::kFew: return "few channels";
+      case ConvKernel::kGeneral: return "general";
+    }
+    return "";
   }
   static const char* tile_name(ConvTile t) {
     switch (t) {

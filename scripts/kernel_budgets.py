@@ -29,6 +29,7 @@ BUDGETS = [
     (r"_tensor_core<.*Tile<", 168),  # 128 threads, three blocks
     (r"attention_kernel<.*, (32|64)>", 168),  # 128 threads, three blocks
     (r"attention_(grad_)?kernel<", 255),  # 128 threads, two blocks
+    (r"conv_few", 128),  # 256 threads, two blocks
     (r"conv_depthwise<", 128),  # 128 threads, four blocks
     (r"multiply_general<", 128),
     (r"(unary|binary|ternary|map)_kernel(?!.*double)", 64),  # 256 threads, four blocks

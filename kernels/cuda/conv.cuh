@@ -5,6 +5,7 @@
 #include <span>
 
 #include "kernels/cuda/conv_depthwise.cuh"
+#include "kernels/cuda/conv_few.cuh"
 #include "kernels/cuda/conv_tensor_core.cuh"
 #include "kernels/cuda/conv_warpgroup.cuh"
 
@@ -38,6 +39,17 @@ int packed_parts(const ConvPlan& plan) {
 int in_channels(const ConvShape& s) { return s.backward ? s.y_channels : s.x_channels; }
 int out_channels(const ConvShape& s) { return s.backward ? s.x_channels : s.y_channels; }
 
+// One class's taps at most.
+int most_taps(const ConvArgs& a) {
+  int taps = 1;
+  for (int i = 0; i < 3; ++i) {
+    int most = 0;
+    for (int r = 0; r < a.classes[i]; ++r) most = std::max(most, gather_axis(a.axis[i], a.backward, r).taps);
+    taps *= most;
+  }
+  return taps;
+}
+
 ConvArgs conv_args(const ConvPlan& plan, int images) {
   const ConvShape& s = plan.shape;
   ConvArgs a{};
@@ -46,19 +58,15 @@ ConvArgs conv_args(const ConvPlan& plan, int images) {
   a.groups = s.groups;
   a.in_channels = in_channels(s);
   a.out_channels = out_channels(s);
-  int most_taps = 1;
   for (int i = 0; i < 3; ++i) {
     a.axis[i] = s.axis[i];
     a.classes[i] = class_count(s.axis[i], s.backward);
-    int most = 0;
-    for (int r = 0; r < a.classes[i]; ++r) most = std::max(most, gather_axis(s.axis[i], s.backward, r).taps);
-    most_taps *= most;
   }
   const TileSize tile = tile_size(plan.tile, plan.precision);
   a.column_tiles = ceil_div(a.out_channels, tile.columns);
   a.splits = plan.splits;
   a.packed_columns = a.column_tiles * tile.columns;
-  a.packed_depth = ceil_div(static_cast<long long>(most_taps) * a.in_channels, kSlice) * kSlice;
+  a.packed_depth = ceil_div(static_cast<long long>(most_taps(a)) * a.in_channels, kSlice) * kSlice;
   return a;
 }
 
@@ -139,6 +147,9 @@ long long elements_per_image(const ConvShape& s, bool of_x) {
   return n;
 }
 
+bool has_few_channels(const ConvShape& s) {
+  return s.groups == 1 && out_channels(s) <= kFewChannels && in_channels(s) % 4 == 0;
+}
 bool is_depthwise(const ConvShape& s) { return s.groups > 1 && s.x_channels == 1 && s.y_channels == 1; }
 
 // Everything but tile and splits.
@@ -155,7 +166,9 @@ ConvPlan plan_without_tile(const ConvShape& shape, Precision precision) {
   long long planes = shape.groups;  // of the grid: classes and groups
   for (const ConvAxis& a : shape.axis) planes *= class_count(a, shape.backward);
   if (planes > 65535) return plan;
-  plan.kernel = is_depthwise(shape) ? ConvKernel::kDepthwise : ConvKernel::kTensorCore;
+  plan.kernel = is_depthwise(shape)       ? ConvKernel::kDepthwise
+                : has_few_channels(shape) ? ConvKernel::kFew
+                                          : ConvKernel::kTensorCore;
   return plan;
 }
 
@@ -166,6 +179,9 @@ void size_memory(ConvPlan& plan) {
     plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(axis[0].kernel) *
                         static_cast<std::size_t>(axis[1].kernel) * static_cast<std::size_t>(axis[2].kernel) *
                         static_cast<std::size_t>(plan.shape.groups);
+  } else if (plan.kernel == ConvKernel::kFew) {
+    plan.weight_bytes = sizeof(float) * kFewChannels * static_cast<std::size_t>(class_total(a)) *
+                        static_cast<std::size_t>(most_taps(a)) * static_cast<std::size_t>(a.in_channels);
   } else if (plan.kernel == ConvKernel::kTensorCore) {
     plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(class_total(a)) * static_cast<std::size_t>(a.groups) *
                         static_cast<std::size_t>(a.packed_columns) * static_cast<std::size_t>(a.packed_depth) *
@@ -266,6 +282,9 @@ void pack_conv_weights(const ConvPlan& plan, const float* w, float* packed, Stre
     const int kernel = a.axis[0].kernel * a.axis[1].kernel * a.axis[2].kernel;
     const int blocks = std::min(1024, ceil_div(static_cast<long long>(a.groups) * kernel, 256));
     launch(pack_depthwise, Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream, a.groups, kernel, w, packed);
+  } else if (plan.kernel == ConvKernel::kFew) {
+    launch(pack_few, Dim3{64, 1, static_cast<unsigned>(class_total(a))}, Dim3{256}, 0, stream, a, w, packed,
+           most_taps(a));
   } else if (plan.kernel == ConvKernel::kTensorCore) {
     const int blocks = std::min(1024, ceil_div(static_cast<long long>(a.packed_columns) * a.packed_depth, 256));
     const Dim3 grid{static_cast<unsigned>(blocks), static_cast<unsigned>(a.groups),
@@ -293,7 +312,7 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
     if (e.out_bits != nullptr) e.out_bits += first * out_image / 32;
     // Words of the mask may not be shared by tiles; the second kernel of a split sum does not care.
     std::uint32_t* bits_apart = nullptr;
-    if (plan.splits == 1 && (plan.kernel == ConvKernel::kDepthwise || out_channels(s) % 32 != 0)) {
+    if (plan.splits == 1 && (plan.kernel != ConvKernel::kTensorCore || out_channels(s) % 32 != 0)) {
       bits_apart = e.out_bits;
       e.out_bits = nullptr;
     }
@@ -306,6 +325,13 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
                                 ceil_div(c.w.count, kDepthwiseColumns) * (vectors ? a.groups / 4 : a.groups);
       const Dim3 grid{static_cast<unsigned>(ceil_div(threads, 128)), 1, static_cast<unsigned>(class_total(a))};
       launch(vectors ? conv_depthwise<4> : conv_depthwise<1>, grid, Dim3{128}, 0, stream, a, from, weights, to, e);
+    } else if (plan.kernel == ConvKernel::kFew) {
+      const ConvClass c = conv_class(a.axis, a.classes, a.backward, 0);  // the largest
+      const long long units =
+          static_cast<long long>(images) * c.d.count * c.h.count * ceil_div(c.w.count, kFewPositions);
+      const Dim3 grid{static_cast<unsigned>(ceil_div(units * kFewLanes, kFewThreads)), 1,
+                      static_cast<unsigned>(class_total(a))};
+      launch(conv_few, grid, Dim3{kFewThreads}, 0, stream, a, from, weights, to, e, most_taps(a));
     } else if (plan.splits > 1) {
       const long long elements = images * out_image;
       launch_tensor_core(plan, a, from, weights, workspace, {}, elements, stream);

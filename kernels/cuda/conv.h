@@ -28,6 +28,7 @@ enum class ConvKernel {
   kGeneral,     // anything, plain multiply-adds, weights as they are
   kTensorCore,  // channels last, float32
   kDepthwise,   // channels last, one channel per group, float32
+  kFew,         // channels last, at most four output channels, float32
 };
 
 // Block tiles of the tensor-core kernel, rows x columns.
