@@ -22,6 +22,11 @@ struct Site {
   NodeId result = 0, scores = 0;  // the two products
   ValueId probabilities = kNoValue, v = kNoValue;
   std::vector<ValueId> masks;  // added to the scores
+  // The scores' dims where masks are added to them with a batch axis split in more (Swin's windows of one picture);
+  // then how many axes each of the others' batch axes is there. Empty: the same dims.
+  Dims split;
+  std::vector<std::size_t> axes;
+  std::vector<char> mask_split;  // which masks are added there
   double scale = 1;
   bool masked = false;
   std::vector<NodeId> inner;  // nodes that vanish, the result's aside
@@ -95,9 +100,26 @@ class Pass {
     return divides ? 1 / f : f;
   }
 
+  // How many axes of `fine` each batch axis of `coarse` is; none if fine is no such split.
+  static std::vector<std::size_t> axes_of(const Dims& coarse, const Dims& fine) {
+    std::vector<std::size_t> axes;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i + 2 < coarse.size(); ++i) {
+      std::int64_t extent = 1;
+      axes.push_back(0);
+      while (at + 2 < fine.size() && (axes.back() == 0 || extent < coarse[i])) {
+        extent *= fine[at++];
+        ++axes.back();
+      }
+      if (extent != coarse[i] || axes.back() == 0) return {};
+    }
+    return at + 2 == fine.size() ? axes : std::vector<std::size_t>();
+  }
+
   // Follows the softmax's input down to the product of q and k. False if it is made otherwise.
   bool find_scores(ValueId x, Site& s) const {
     bool scaled = false;
+    const Dims whole = dims(x);
     for (int steps = 0; steps < 8; ++steps) {
       if (!only_reads(x, 1)) return false;
       const NodeId n = g_.value(x).producer;
@@ -106,13 +128,14 @@ class Pass {
       s.inner.push_back(n);
       if (product(made)) {
         s.scores = n;
-        return true;
+        return dims(x) == whole;
       }
       const std::string& op = made.op->name;
       if (op == "add" && !scaled) {
         // The scores are what a product makes; the mask is a constant or comes from elsewhere.
         const bool second = !leads_to_product(made.inputs[0], dims(x)) && leads_to_product(made.inputs[1], dims(x));
         s.masks.push_back(made.inputs[second ? 0 : 1]);
+        s.mask_split.push_back(dims(x) != whole);
         x = made.inputs[second ? 1 : 0];
       } else if (op == "mul" || op == "div") {
         const bool second = g_.is_constant(made.inputs[0]);
@@ -121,6 +144,13 @@ class Pass {
         if (!f) return false;
         s.scale *= *f;
         scaled = true;
+      } else if (op == "reshape") {
+        x = made.inputs[0];
+        const Dims& d = dims(x);
+        if (d != whole && (!s.split.empty() || (s.axes = axes_of(whole, d)).empty())) return false;
+        if (!std::equal(whole.end() - 2, whole.end(), d.end() - 2)) return false;
+        if (d != whole) s.split = d;
+        continue;
       } else {
         return false;
       }
@@ -128,13 +158,18 @@ class Pass {
     }
     return false;
   }
-  bool leads_to_product(ValueId v, const Dims& shape) const {
+  bool leads_to_product(ValueId v, Dims shape) const {
     for (int steps = 0; steps < 8 && v != kNoValue && dims(v) == shape; ++steps) {
       const Node* n = g_.producer(v);
       if (n == nullptr) return false;
       if (product(*n)) return true;
       const std::string& op = n->op->name;
       if (op == "add") return leads_to_product(n->inputs[0], shape) || leads_to_product(n->inputs[1], shape);
+      if (op == "reshape") {
+        v = n->inputs[0];
+        shape = dims(v);
+        continue;
+      }
       if (op != "mul" && op != "div") return false;
       v = g_.is_constant(n->inputs[0]) ? n->inputs[1] : n->inputs[0];
     }
@@ -187,7 +222,7 @@ class Pass {
         continue;
       }
       const ValueId rows = reader.outputs[0], row_index = reader.inputs[1];
-      if (reader.inputs[0] != p || g_.value(p).rows != row_map_of(reader)) return false;
+      if (reader.inputs[0] != p || g_.value(p).rows != row_map_of(reader) || !s.split.empty()) return false;
       if (!only_reads(rows, readers_[index(rows)].size())) return false;
       for (const NodeId of_rows : readers_[index(rows)]) {
         s.inner.push_back(of_rows);
@@ -257,9 +292,11 @@ class Pass {
     double scale = 1;
     while (only_reads(ds, 1)) {
       const NodeId r = readers_[index(ds)][0];
-      const auto f = factor(g_.node(r), ds);
-      if (!f) break;
-      scale *= *f;
+      if (g_.node(r).op->name != "reshape" || s.split.empty()) {
+        const auto f = factor(g_.node(r), ds);
+        if (!f) break;
+        scale *= *f;
+      }
       s.inner.push_back(r);
       ds = g_.node(r).outputs[0];
     }
@@ -299,18 +336,49 @@ class Pass {
     return gather;
   }
 
+  // v, whose batch axes are the probabilities', with those of s.split.
+  ValueId split(const Site& s, ValueId v) {
+    if (s.split.empty()) return v;
+    Dims d(s.split.begin(), s.split.end() - 2);
+    const Dims own = rw_.b.dims(v);
+    d.insert(d.end(), own.end() - 2, own.end());
+    return rw_.b.reshape(v, d);
+  }
+  // A mask that is added before or after the split.
+  ValueId split_mask(const Site& s, ValueId v) {
+    Dims own = rw_.b.dims(v), d;
+    own.insert(own.begin(), s.axes.size() + 2 - own.size(), 1);
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < s.axes.size(); ++i) {
+      for (std::size_t k = 0; k < s.axes[i]; ++k, ++at) d.push_back(own[i] == 1 ? 1 : s.split[at]);
+    }
+    d.insert(d.end(), own.end() - 2, own.end());
+    return rw_.b.reshape(v, d);
+  }
+  // And back.
+  ValueId joined(const Site& s, ValueId v) {
+    if (s.split.empty()) return v;
+    const Dims& p = dims(s.probabilities);
+    Dims d(p.begin(), p.end() - 2);
+    const Dims own = rw_.b.dims(v);
+    d.insert(d.end(), own.end() - 2, own.end());
+    return rw_.b.reshape(v, d);
+  }
+
   struct Operands {
     ValueId q, k, v, mask;
   };
   Operands operands(const Site& s, ValueId row_index) {
     const Product scores = *product(g_.node(s.scores)), outer = *product(g_.node(s.result));
     ValueId mask = kNoValue;
-    for (const ValueId m : s.masks) {
-      const ValueId next = saved(m, row_index);
+    for (std::size_t i = 0; i < s.masks.size(); ++i) {
+      ValueId next = saved(s.masks[i], row_index);
+      if (!s.split.empty() && s.mask_split[i] == 0) next = split_mask(s, next);
       mask = mask == kNoValue ? next : rw_.b.add(next, mask);
     }
-    return {turned(saved(scores.a, row_index), scores.trans_a), turned(saved(scores.b, row_index), !scores.trans_b),
-            turned(saved(s.v, row_index), outer.trans_b), mask};
+    return {split(s, turned(saved(scores.a, row_index), scores.trans_a)),
+            split(s, turned(saved(scores.b, row_index), !scores.trans_b)),
+            split(s, turned(saved(s.v, row_index), outer.trans_b)), mask};
   }
   static Attrs attrs_of(const Site& s) {
     Attrs attrs{{"scale", s.scale}};
@@ -324,7 +392,7 @@ class Pass {
     if (x.mask != kNoValue) inputs.push_back(x.mask);
     const Node& result = g_.node(s.result);
     const std::vector<ValueId> outs = rw_.b.add_node(op("attention"), inputs, attrs_of(s), result.name);
-    rw_.set(result.outputs[0], outs[0]);
+    rw_.set(result.outputs[0], joined(s, outs[0]));
     log_sum_exp_[index(result.outputs[0])] = outs[1];
   }
 
@@ -332,14 +400,15 @@ class Pass {
     const Operands x = operands(s, b.row_index);
     const Node& result = g_.node(s.result);
     const ValueId y = result.outputs[0];
-    const std::vector<ValueId> d = rw_.b.add_node(op("attention_grad"),
-                                                  {rw_(b.dy), x.q, x.k, x.v, x.mask, saved(y, b.row_index),
-                                                   gathered(log_sum_exp_[index(y)], g_.value(y).rows, b.row_index)},
-                                                  attrs_of(s), "gradient of " + result.name);
+    const std::vector<ValueId> d =
+        rw_.b.add_node(op("attention_grad"),
+                       {split(s, rw_(b.dy)), x.q, x.k, x.v, x.mask, split(s, saved(y, b.row_index)),
+                        gathered(log_sum_exp_[index(y)], g_.value(y).rows, b.row_index)},
+                       attrs_of(s), "gradient of " + result.name);
     const Product scores = *product(g_.node(s.scores)), outer = *product(result);
-    if (b.dq != kNoValue) rw_.set(b.dq, turned(d[0], scores.trans_a));
-    if (b.dk != kNoValue) rw_.set(b.dk, turned(d[1], !scores.trans_b));
-    if (b.dv != kNoValue) rw_.set(b.dv, turned(d[2], outer.trans_b));
+    if (b.dq != kNoValue) rw_.set(b.dq, turned(joined(s, d[0]), scores.trans_a));
+    if (b.dk != kNoValue) rw_.set(b.dk, turned(joined(s, d[1]), !scores.trans_b));
+    if (b.dv != kNoValue) rw_.set(b.dv, turned(joined(s, d[2]), outer.trans_b));
   }
 
   const Graph& g_;

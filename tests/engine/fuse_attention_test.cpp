@@ -100,6 +100,25 @@ TEST(FuseAttention, AsExportersWriteIt) {
   expect_fused(biased.with_gradient({biased.x, biased.context}));
 }
 
+// Swin adds the mask of its shifted windows to the scores of [pictures, windows, ..], a bias to those of all windows.
+TEST(FuseAttention, MasksOfSplitBatches) {
+  for (const bool first : {true, false}) {
+    Net n;
+    n.attend([&](ValueId q, ValueId k, ValueId v) {
+      Builder& b = n.b;
+      const ValueId bias = b.constant(random_floats(DType::f32, {n.heads, n.queries, n.keys}, 5));
+      const ValueId mask = b.constant(random_floats(DType::f32, {1, n.rows, 1, n.queries, n.keys}, 6));
+      const Dims whole{n.rows, n.heads, n.queries, n.keys}, split{1, n.rows, n.heads, n.queries, n.keys};
+      ValueId s = b.mul(b.matmul(q, k), 0.5);
+      if (first) s = b.add(s, bias);
+      s = b.reshape(b.add(b.reshape(s, split), mask), whole);
+      if (!first) s = b.add(s, bias);
+      return b.matmul(n.softmax(s), v);
+    });
+    expect_fused(n.with_gradient({n.x, n.context}));
+  }
+}
+
 TEST(FuseAttention, EveryTransposition) {
   for (int trans = 0; trans < 8; ++trans) {
     Net n;
