@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/base/parallel.h"
 #include "engine/memory_plan.h"
 #include "engine/op.h"
 
