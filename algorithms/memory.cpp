@@ -39,8 +39,9 @@ ChunkLimits chunk_limits(const ComputeOptions& options, const Backend& backend) 
     // Caches decide on a CPU.
     l = {default_memory_budget(), std::size_t{768} << 20, 256};
   } else {
+    // Far more than fills a GPU; and no array of a chunk has 2^31 elements, which kernels decline.
     const std::size_t half = backend.device->total_bytes() / 2;
-    l = {half, half, 1024};
+    l = {half, std::min(half, (std::size_t{1} << 31) - 1), 1024};
   }
   if (options.memory_bytes > 0) l.budget = options.memory_bytes;
   return l;

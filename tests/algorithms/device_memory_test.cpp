@@ -21,7 +21,7 @@ class CrowdedDevice : public Device {
  public:
   [[nodiscard]] const std::string& description() const override { return name_; }
   // What is planned with: much more than there is.
-  [[nodiscard]] std::size_t total_bytes() const override { return std::size_t{1} << 30; }
+  [[nodiscard]] std::size_t total_bytes() const override { return total; }
   [[nodiscard]] int processors() const override { return 1; }
   [[nodiscard]] std::shared_ptr<void> take(std::size_t bytes) const override {
     if (*used_ + bytes > free) {
@@ -43,7 +43,7 @@ class CrowdedDevice : public Device {
   void zero(void* p, std::size_t bytes, Stream) const override { std::memset(p, 0, bytes); }
   void synchronise(Stream) const override {}
 
-  std::size_t free = std::size_t{1} << 30;
+  std::size_t total = std::size_t{1} << 30, free = total;
   bool lost = false;
   mutable std::size_t most = 0;  // allocated at one time
 
@@ -140,6 +140,14 @@ TEST(DeviceMemory, ALiteralRunTakesFewerRows) {
 }
 
 // A device that disappears: an error, no numbers.
+// Kernels decline arrays of 2^31 elements, and the host would compute them.
+TEST(DeviceMemory, ALargeDeviceKeepsArraysBelowTheLimitOfItsKernels) {
+  const Crowded crowded;
+  crowded.device->total = std::size_t{1} << 40;
+  EXPECT_LT(chunk_limits({}, crowded.backend).wanted, std::size_t{1} << 31);
+  EXPECT_EQ(chunk_limits({}, crowded.backend).budget, std::size_t{1} << 39);
+}
+
 TEST(DeviceMemory, ALostDeviceIsAnError) {
   const Crowded c;
   (void)path(c.model, {});
