@@ -50,10 +50,15 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
       const auto v = a.mutable_data<double>();
       const std::size_t size = v.empty() ? 0 : v.size() / static_cast<std::size_t>(examples * k);
       const std::vector<double> x = session.vary()[i].actual.to_doubles(), b = baselines[i].to_doubles();
-      for (std::size_t j = 0; j < v.size(); ++j) {
-        const std::size_t row = j / size, e = row / static_cast<std::size_t>(k), at = j % size;
-        if (options.multiply_by_inputs) v[j] *= x[e * size + at] - b[b.size() == size ? at : e * size + at];
-        sums[row] += v[j];
+      for (std::size_t row = 0; row < sums.size(); ++row) {
+        const std::size_t e = row / static_cast<std::size_t>(k), first = e * size;
+        const double* const is = x.data() + first;
+        const double* const from = b.data() + (b.size() == size ? 0 : first);
+        for (std::size_t j = 0; j < size; ++j) {
+          double& to = v[row * size + j];
+          if (options.multiply_by_inputs) to *= is[j] - from[j];
+          sums[row] += to;
+        }
       }
       out.attributions[c.name] = a;
     }

@@ -81,7 +81,9 @@ std::vector<double> row_sums(const Tensor& rows) {
   const std::vector<double> v = rows.to_doubles();
   std::vector<double> sums(static_cast<std::size_t>(rows.dims().at(0)), 0);
   const std::size_t size = sums.empty() ? 0 : v.size() / sums.size();
-  for (std::size_t i = 0; i < v.size(); ++i) sums[i / size] += v[i];
+  for (std::size_t r = 0; r < sums.size(); ++r) {
+    for (std::size_t i = 0; i < size; ++i) sums[r] += v[r * size + i];
+  }
   return sums;
 }
 
@@ -93,8 +95,9 @@ PathDifference::PathDifference(const CutValue& value, const Tensor& baseline)
 
 void PathDifference::multiply(Tensor& rows, std::int64_t scalars) const {
   const auto v = rows.mutable_data<double>();
-  for (std::size_t j = 0; j < v.size(); ++j) {
-    v[j] *= (*this)(static_cast<std::int64_t>(j / size_) / scalars, j % size_);
+  for (std::size_t first = 0, row = 0; first < v.size(); first += size_, ++row) {
+    const std::int64_t example = static_cast<std::int64_t>(row) / scalars;
+    for (std::size_t j = 0; j < size_; ++j) v[first + j] *= (*this)(example, j);
   }
 }
 
