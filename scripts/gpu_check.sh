@@ -66,7 +66,7 @@ row() {
 # Models in value and gradient against PyTorch's numbers, which the archive carries, and each mode's errors.
 models='*AgreesWithPyTorch/*_opset17_double:*ErrorsByMode/*_opset17_double'
 methods='*RowsAreIndependent*/saliency:*RowsAreIndependent*/integrated_gradients:*RowsAreIndependent*/occlusion:*RowsAreIndependent*/conductance'
-small='*Reference/reduce_sum:*Reference/transpose:*Reference/conv:*Reference/conv_input_grad:*Reference/matmul:*Reference/map:*Reference/softmax:*Reference/max_pool*:*Reference/gather*'
+small='*Reference/reduce_sum:*Reference/transpose:*Reference/conv:*Reference/conv_input_grad:*Reference/matmul:*Reference/map:*Reference/softmax:*Reference/max_pool*:*Reference/gather*:*Reference/attention*'
 row ops 120 "$here/op_conformance_gpu_test"
 row models 60 env ONNXRAY_DEVICE=cuda "$here/golden_test" --gtest_filter="$models"
 row methods 60 env ONNXRAY_DEVICE=cuda "$here/method_conformance_test" --gtest_filter="$methods"
