@@ -16,8 +16,8 @@ enum class Precision {
 
 // Applied to a finished sum, in this order: + bias[channel], + sum, ReLU, kept where mask > 0 and zero elsewhere. `sum`
 // and `mask` have the shape and layout of the result; `sum` may be the result's own memory. Masks of bits
-// (engine/ops/packed_mask.h) lie along the result's flat index: `mask_bits` takes the place of `mask`, and `out_bits` is
-// written: where the result is > 0. Both need an innermost extent that is a multiple of 32.
+// (engine/ops/packed_mask.h) lie along the result's flat index: `mask_bits` takes the place of `mask`, and `out_bits`
+// is written: where the result is > 0. Both need an innermost extent that is a multiple of 32.
 template <class T>
 struct Epilogue {
   const T* bias = nullptr;
