@@ -324,13 +324,18 @@ RowMakerFn actual_rows() {
   return [](RowCtx& c, std::size_t i) { return c.actual(i); };
 }
 
+ValueId path_row(RowCtx& c, std::size_t i, ValueId alpha) {
+  if (!is_float(c.session.vary()[i].dtype)) return c.actual(i);
+  const ValueId x = c.broadcast_actual(i);
+  alpha = c.column(alpha, c.b.rank(x));
+  const ValueId rest = c.b.sub(c.b.scalar_like(alpha, 1), alpha);
+  return c.b.add(c.b.mul(x, alpha), c.b.mul(c.broadcast_baseline(i), rest));
+}
+
 RowMakerFn path_rows() {
   return [](RowCtx& c, std::size_t i) {
-    if (!is_float(c.session.vary()[i].dtype)) return c.actual(i);
-    const ValueId x = c.broadcast_actual(i);
-    const ValueId alpha = c.column(c.alpha(), c.b.rank(x));
-    const ValueId rest = c.b.sub(c.b.scalar_like(alpha, 1), alpha);
-    return c.b.add(c.b.mul(x, alpha), c.b.mul(c.broadcast_baseline(i), rest));
+    // Integer values do not move, and do not ask for alpha.
+    return is_float(c.session.vary()[i].dtype) ? path_row(c, i, c.alpha()) : c.actual(i);
   };
 }
 

@@ -73,7 +73,8 @@ using FoldFn = std::function<ValueId(FoldCtx&, std::size_t i)>;
 
 // The usual makers.
 [[nodiscard]] RowMakerFn actual_rows();
-[[nodiscard]] RowMakerFn path_rows();  // alpha x + (1 - alpha) baseline
+[[nodiscard]] RowMakerFn path_rows();                                     // alpha x + (1 - alpha) baseline
+[[nodiscard]] ValueId path_row(RowCtx& c, std::size_t i, ValueId alpha);  // the same for alpha [R]
 // mask ? baseline : x, with per-row bool inputs named mask_input(i) in the shape of the varied value.
 [[nodiscard]] RowMakerFn masked_rows();
 [[nodiscard]] std::string mask_input(std::size_t i);

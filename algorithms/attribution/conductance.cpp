@@ -7,6 +7,7 @@ namespace onnxray {
 namespace {
 
 constexpr const char* kNeuron = "neuron";
+constexpr const char* kInterval = "interval";  // [1], to the other end of the interval, as a difference of alphas
 
 // Where the path goes: x - x', nothing for integer values.
 ValueId path_direction(RowCtx& c, std::size_t i) {
@@ -26,7 +27,37 @@ void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, st
       [](std::int64_t, std::int64_t) {});
 }
 
+// The exact derivative of the layers times their gradient, at each step.
+RowSpec by_derivative() {
+  RowSpec spec{.key = "conductance", .make = path_rows()};
+  spec.direction = path_direction;
+  spec.folds = {[](FoldCtx& c, std::size_t i) { return c.b.mul(c.gradient(i), c.spread(c.tangent(i))); }};
+  return spec;
+}
+
+// The change of the layers from each step to the other end of its interval times their gradient. The other end is a
+// reference pass without any rule that would read it.
+RowSpec by_difference() {
+  RowSpec spec{.key = "conductance by differences", .make = path_rows()};
+  spec.inputs = {{.name = kInterval, .dtype = DType::f64, .dims = {1}, .per_row = false}};
+  spec.rules = std::make_shared<const RuleSet>(RuleSet{.reference = true});
+  spec.reference = [](RowCtx& c, std::size_t i) { return path_row(c, i, c.b.add(c.alpha(), c.input(kInterval))); };
+  spec.folds = {
+      [](FoldCtx& c, std::size_t i) { return c.b.mul(c.gradient(i), c.spread(c.b.sub(c.reference(i), c.value(i)))); }};
+  return spec;
+}
+
 Attribution of_layers(const Model& model, const Conductance& options, const Quadrature& q, const Request& request) {
+  const bool differences = options.increments == "difference";
+  const bool left = options.method == "riemann_left";
+  ONNXRAY_CHECK(
+      !differences || left || options.method == "riemann_right",
+      "increments difference takes the gradient at an end of each interval: the quadrature is riemann_left or "
+      "riemann_right, not ",
+      options.method);
+  const double to_other_end = (left ? 1.0 : -1.0) / static_cast<double>(q.alphas.size());
+  Quadrature nodes = q;
+  if (differences) nodes.weights.assign(nodes.weights.size(), left ? 1 : -1);
   return run_by_rows(model, request, [&](const Request& part, const Split& split) {
     Session session = session_of_path(model, part);
     const std::int64_t examples = session.examples();
@@ -35,11 +66,9 @@ Attribution of_layers(const Model& model, const Conductance& options, const Quad
     Scheduler scheduler(part.compute, "conductance", examples * (steps + 2));
     Attribution out;
     add_path_ends(scheduler, session, baselines, out);
-    RowSpec spec{.key = "conductance", .make = path_rows()};
-    spec.direction = path_direction;
-    spec.folds = {[](FoldCtx& c, std::size_t i) { return c.b.mul(c.gradient(i), c.spread(c.tangent(i))); }};
-    RowProgram path(session, spec, baselines, examples * steps);
-    run_path(scheduler, path, q, examples);
+    RowProgram path(session, differences ? by_difference() : by_derivative(), baselines, examples * steps);
+    if (differences) path.bind(kInterval, Tensor::from<double>({1}, {to_other_end}).to(session.float_type()));
+    run_path(scheduler, path, nodes, examples);
     for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
     add_delta(session, rise_of(out), out);
     scheduler.report(session, out.report);
@@ -62,6 +91,8 @@ Tensor selection(const CutValue& layer, const Scalar& neuron) {
 
 Attribution through_neuron(const Model& model, const Conductance& options, const Quadrature& q,
                            const Request& request) {
+  ONNXRAY_CHECK(options.increments == "derivative",
+                "increments difference sums over a layer; through a neuron there is its derivative only");
   std::int64_t examples_given = 1;
   const auto canonical = model.canonical(specialisation_of(model, request, examples_given));
   const Scalar neuron =

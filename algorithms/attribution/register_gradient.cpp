@@ -188,7 +188,9 @@ void add_layer_methods(std::vector<MethodInfo>& list) {
            "dy/dalpha is the exact derivative along the path with the rule's own weights, so every rule is complete in "
            "the limit and a layer's values are the sums of its neurons' conductances. Captum multiplies the gradient "
            "at "
-           "a node by the change of y to the next one, which leaves the ends of the path out with gausslegendre."});
+           "a node by the change of y to the next one. With riemann_trapezoid that is --increments difference "
+           "--quadrature riemann_left here; with its other rules the nodes miss ends of the path, and the sum with "
+           "them."});
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // Activation, gradient x activation, internal influence, conductance: Captum's numbers and the definitions.
 #include <gtest/gtest.h>
 
+#include <numeric>
+
 #include "algorithms/quadrature.h"
 #include "tests/algorithms/support.h"
 
@@ -100,6 +102,65 @@ TEST(Conductance, GivesCaptumsNumbers) {
   EXPECT_LE(largest_difference(of(first), {78, 195, 117}), 0.1);
   EXPECT_NEAR(first.delta[0], of(first)[0] + of(first)[1] + of(first)[2] - (first.values[0] - first.baseline_values[0]),
               1e-10);
+}
+
+// Captum: LayerConductance.attribute(..., n_steps = 8, method = "riemann_trapezoid"), whose nodes are i / 8. The first
+// unit of the hidden layer is on from alpha = 0.1, so at the first node it is off: x (3 + 7 / 8).
+TEST(Conductance, ByDifferencesGivesCaptumsNumbers) {
+  const Conductance c{.n_steps = 8, .method = "riemann_left", .increments = "difference"};
+  EXPECT_LE(largest_difference(of(attribute(multilayer(), c, asked({1, 2, 3}, "linear1"))), {0, 6, 6, 6}), 1e-12);
+  const Attribution first = attribute(multilayer(), c, asked({20, 50, 30}, "linear0"));
+  EXPECT_LE(largest_difference(of(first), {3.875 * 20, 3.875 * 50, 3.875 * 30}), 1e-11);
+}
+
+// sum_i dF/dy(x_i) (y(x_{i + 1}) - y(x_i)), made here from gradients and values at the points of the path, and the same
+// with the gradient at the right ends; at every chunk size.
+TEST(Conductance, ByDifferencesIsItsSum) {
+  const Model model = smooth();
+  constexpr std::int64_t kSteps = 5;
+  const std::vector<double> x = wave({3, 4}, 5).to_doubles();
+  const auto at = [&](std::int64_t step) {
+    Request r = smooth_request({"h"});
+    Tensor point = Tensor::zeros(DType::f64, {3, 4});
+    const auto p = point.mutable_data<double>();
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      p[i] = 0.25 + (x[i] - 0.25) * static_cast<double>(step) / static_cast<double>(kSteps);
+    }
+    r.inputs = {{"x", point}};
+    return std::pair{attribute(model, GradientXActivation{.multiply_by_inputs = false}, r).attributions.at("h"),
+                     evaluate(model, r.inputs, {"h"}).values.at("h")};
+  };
+  std::vector<double> left(12, 0.0), right(12, 0.0);
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const auto [g0, h0] = at(step);
+    const auto [g1, h1] = at(step + 1);
+    for (std::size_t i = 0; i < 12; ++i) {
+      const double rise = h1.to_doubles()[i] - h0.to_doubles()[i];
+      left[i] += g0.to_doubles()[i] * rise;
+      right[i] += g1.to_doubles()[i] * rise;
+    }
+  }
+  EXPECT_GT(largest_difference(left, right), 1e-3);
+  for (const std::int64_t chunk : {0, 1, 4}) {
+    for (const bool at_left : {true, false}) {
+      Conductance c{
+          .n_steps = kSteps, .method = at_left ? "riemann_left" : "riemann_right", .increments = "difference"};
+      c.baselines.constant = 0.25;
+      Request r = smooth_request({"h", "a"});
+      r.compute.chunk = chunk;
+      const Attribution a = attribute(model, c, r);
+      EXPECT_LE(largest_difference(a.attributions.at("h").to_doubles(), at_left ? left : right), 1e-14);
+      double worst = 0;  // of the two layers
+      for (const auto& [name, t] : a.attributions) {
+        const std::vector<double> v = t.to_doubles();
+        for (std::size_t e = 0; e < 3; ++e) {
+          const double sum = std::accumulate(v.begin() + 4 * e, v.begin() + 4 * (e + 1), 0.0);
+          worst = std::max(worst, std::abs(sum - (a.values[e] - a.baseline_values[e])));
+        }
+      }
+      EXPECT_NEAR(largest(a.delta), worst, 1e-14);
+    }
+  }
 }
 
 // One neuron: relu(sum(x) - 10), on from alpha = 0.1, so x_i * 0.9. Ten trapezoid nodes at i / 9 see it off at the

@@ -251,6 +251,12 @@ TEST(Errors, NameThePlaceWhatWasGotAndWhatIsExpected) {
        {"'cube' does not depend on 'p'"}},
       {"a neuron that is no value", with(Conductance{.through = "conv9:0"}), {"'conv9:0' names no value"}},
       {"a neuron without an index", with(Conductance{.through = "y"}), {"neuron 'y'", "6 elements", "y:0"}},
+      {"differences without intervals",
+       with(Conductance{.increments = "difference"}),
+       {"riemann_left or riemann_right", "not gausslegendre"}},
+      {"differences through a neuron",
+       with(Conductance{.method = "riemann_left", .increments = "difference", .through = "y:0"}),
+       {"sums over a layer"}},
       {"a neuron and a layer",
        [] {
          Request r = good();

@@ -99,10 +99,8 @@ def captum_table():
         p = worst[key]
         mark = " **fails**" if p["figure"] > p["bound"] else ""
         figure = f"{p['figure']:.2f}" if kind == "random" else number(p["figure"])
-        bound = f"{p['bound']:g}" if kind in ("random", "exact", "path", "single") else number(p["bound"])
-        methods = list(GROUPS)[group] + (", sums in the limit" if kind == "limit" else "")
         lines.append(
-            f"| {NETS[net]} | {methods} | {against} | {count[key]} | {figure}{unit.get(kind, '')}{mark} | {bound} |"
+            f"| {NETS[net]} | {list(GROUPS)[group]} | {against} | {count[key]} | {figure}{unit.get(kind, '')}{mark} | {p['bound']:g} |"
         )
     return lines
 

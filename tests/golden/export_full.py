@@ -4,8 +4,8 @@
     python export_full.py DIR resnet50 vit       # only cases whose name contains one of the words
 
 Run it twice into the same DIR: with torch 1.13 + torchvision 0.14 + onnx 1.16.2 (TorchScript exports of the vision
-nets) and with torch 2.13 + transformers 5.23 + onnx 1.23.2 + onnxscript 0.7.2 (language nets, and the dynamo exporter
-at opset 18). Each case is DIR/NAME-opsetNN-(float|double)[-dynamo]/, described in golden.py.
+nets) and with torch 2.13 + torchvision 0.28 + transformers 5.23 + onnx 1.23.2 + onnxscript 0.7.2 (language nets, and
+the dynamo exporter at opset 18). Each case is DIR/NAME-opsetNN-(float|double)[-dynamo]/, described in golden.py.
 """
 import sys
 import os
@@ -41,7 +41,7 @@ def vision_cases(root):
     # name, opsets of the float export, index of the gradient's scalar; the double export is opset 17
     table = [("resnet50", (17, 13, 11), 281), ("vit_b_16", (17, 13, 11), 281), ("mobilenet_v3_large", (17, 13, 11), 281),
              ("densenet121", (17, 13, 11), 281), ("convnext_tiny", (17, 13, 11), 281), ("swin_t", (17, 13, 11), 281),
-             ("vgg19", (17,), 281)]
+             ("vgg19", (17, 13, 11), 281)]
     built = {}
     for name, opsets, index in table:
         for opset, double in [(17, True)] + [(o, False) for o in opsets]:
@@ -61,12 +61,41 @@ def vision_cases(root):
 def initial_cases(root):
     """Nets whose float32 decisions flip, as torchvision initialises them."""
     for name in ("resnet50", "densenet121", "vgg19"):
-        folder = "initial_%s-opset17-float" % name
+        for opset in (17, 13, 11):
+            folder = "initial_%s-opset%d-float" % (name, opset)
 
-        def make(name=name, folder=folder):
-            golden.write(os.path.join(root, folder), vision(name, True), pictures(False), (281,), opset=17, double=False,
-                         dynamic=False, notes="torchvision " + name + " with its initial weights. " + FOLDED)
-        yield folder, make
+            def make(name=name, opset=opset, folder=folder):
+                golden.write(os.path.join(root, folder), vision(name, True), pictures(False), (281,), opset=opset,
+                             double=False, dynamic=opset == 13,
+                             notes="torchvision " + name + " with its initial weights. " + FOLDED)
+            yield folder, make
+
+
+def torchvision_definitions():
+    """torchvision beside a PyTorch it was not built for (PyPI's wheel wants CUDA): its models are plain Python, its
+    own operators, which no model here uses, only need to be known by name."""
+    library = torch.library.Library("torchvision", "DEF")
+    for op in ("nms", "qnms"):
+        library.define(op + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision  # noqa: F401
+    return library   # whoever holds it keeps the names
+
+
+def vision_dynamo_cases(root):
+    """torchvision's nets by the dynamo exporter, each with the weights of the float32 bound (initial_cases)."""
+    library = None
+    for name in ("resnet50", "vit_b_16", "mobilenet_v3_large", "densenet121", "convnext_tiny", "swin_t", "vgg19"):
+        initial = name in ("resnet50", "densenet121", "vgg19")
+        for double in (False, True):
+            folder = "%s%s-opset18-%s-dynamo" % ("initial_" if initial else "", name, "double" if double else "float")
+
+            def make(name=name, initial=initial, double=double, folder=folder):
+                nonlocal library
+                library = library or torchvision_definitions()
+                golden.write(os.path.join(root, folder), vision(name, initial), pictures(double), (281,), opset=18,
+                             double=double, dynamic=double, dynamo=True, external=True,
+                             notes="torchvision " + name + (". " + FOLDED if not double else ""))
+            yield folder, make
 
 
 def own_cases(root):
@@ -147,7 +176,7 @@ def main():
     if golden.TORCH.startswith("1."):
         plan = list(vision_cases(root)) + list(initial_cases(root)) + list(token_and_recurrent_cases(root))
     else:
-        plan = list(own_cases(root)) + list(transformers_cases(root))
+        plan = list(vision_dynamo_cases(root)) + list(own_cases(root)) + list(transformers_cases(root))
     if golden.run_all(plan, only):
         sys.exit(1)
 

@@ -11,9 +11,7 @@ two, with a bound for each side. Pairs that are left out are printed with the re
 
 import argparse
 import collections
-import dataclasses
 import json
-import math
 import pathlib
 import subprocess
 import sys
@@ -72,8 +70,6 @@ def pairs(net):
     masks = tuple(net.groups[n] for n in names)
     fm = masks if len(masks) > 1 else masks[0]
     windows, strides = net.window, net.stride
-    first = dataclasses.replace(net, inputs={n: v[:1] for n, v in net.inputs.items()})
-    x1 = tuple(first.inputs.values()) if len(inputs) > 1 else inputs[0][:1]
     out, left = [], []
 
     def add(*args, **kwargs):
@@ -151,18 +147,14 @@ def pairs(net):
             "conductance", lambda path=path: definitions.conductance(net, path, base, 12),
             options=o, frm=[value], tag=path + "/definition",
         )  # fmt: skip
-        # Captum adds the gradient at the left end of each interval times the layer's difference over it; we integrate
-        # dF/dL dL/dalpha. Both tend to the same limit, as 1 / n through rectifiers: see compare_limit.
-        limit = Pair(
-            first, "conductance",
+        add(
+            "conductance",
             lambda layer=layer: C.LayerConductance(m, layer).attribute(
-                x1, bs, target=t, n_steps=first.limit_steps, method="riemann_trapezoid", internal_batch_size=50
+                x, bs, target=t, n_steps=12, method="riemann_trapezoid"
             ),
-            "limit", {"n_steps": first.limit_steps, "method": "riemann_middle", "baselines": given}, [value],
-            tag=path + "/limit",
+            "path", {"n_steps": 12, "method": "riemann_left", "increments": "difference", "baselines": given}, [value],
+            tag=path,
         )  # fmt: skip
-        limit.path = (first, path, base)
-        out.append(limit)
         leave(f"conductance/{path}/gausslegendre", "wrong in Captum: incomplete, its nodes miss both ends")
         # Of large layers whole channels, else Captum runs the network once for each element.
         shape, mask = seen[0].shape, None
@@ -353,19 +345,8 @@ def captum_values(pair, seed=0):
     return [t.double().numpy() for t in tensors(pair.captum())]
 
 
-def compare_limit(pair, binary, folder):
-    """Two sums with n steps that tend to one integral may differ by the sum of their errors (definitions.py)."""
-    n = pair.net.limit_steps
-    captum, mine = captum_values(pair), ours(pair, binary, folder)
-    size = math.sqrt(sum(float((b**2).sum()) for b in captum))
-    left, middle = definitions.conductance_errors(*pair.path, n)
-    return relative(mine, captum), float(left.norm() + middle.norm()) / size + 1e-9
-
-
 def compare(pair, binary, folder):
     """(figure, bound): relative L2, or for stochastic methods the distance of the means in standard errors."""
-    if pair.kind == "limit":
-        return compare_limit(pair, binary, folder)
     if pair.kind != "random":
         want = captum_values(pair)
         got = ours(pair, binary, folder)
@@ -392,7 +373,7 @@ def write(out):
     for net in models.networks(None, small=True):
         (out / f"{net.name}.onnx").write_bytes(net.onnx_bytes)
         for pair in pairs(net)[0]:
-            if pair.kind in ("random", "limit"):
+            if pair.kind == "random":
                 continue
             checks = []
             for value, t in zip(pair.frm, captum_values(pair)):

@@ -13,49 +13,23 @@ def gauss_legendre(n):
     return (nodes + 1) / 2, weights / 2
 
 
-class PathSamples:
-    """A layer L and g = dF/dL on the straight path from `base` to `inputs`, at the given places: lists of tensors."""
-
-    def __init__(self, net, layer, base, alphas, derivative=False):
-        self.layer, self.gradient, self.derivative = [], [], []
-        inputs = list(net.inputs.values())
-        kept = []
-        handle = net.module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: kept.append(out))
-        for alpha in alphas:
-            x = [(b + alpha * (v - b)).requires_grad_() for v, b in zip(inputs, base)]
-            kept.clear()
-            y = net.module(*x)[:, net.target].sum()
-            (value,) = kept
-            self.layer.append(value.detach())
-            self.gradient.append(torch.autograd.grad(y, value, retain_graph=derivative)[0])
-            if derivative:
-                # Forward mode by two reverse passes: the vector-Jacobian product is linear in its cotangent.
-                u = torch.zeros_like(value, requires_grad=True)
-                back = torch.autograd.grad(value, x, u, create_graph=True, allow_unused=True)
-                along = sum((g * (v - b)).sum() for g, v, b in zip(back, inputs, base) if g is not None)
-                self.derivative.append(torch.autograd.grad(along, u)[0])
-        handle.remove()
-
-
 def conductance(net, layer, base, n):
-    """sum_i w_i dF/dL dL/dalpha at Gauss-Legendre nodes (Dhamdhere et al. 2019, equation 3)."""
-    alphas, weights = gauss_legendre(n)
-    s = PathSamples(net, layer, base, alphas, derivative=True)
-    return sum(w * g * d for w, g, d in zip(weights, s.gradient, s.derivative))
-
-
-def conductance_errors(net, layer, base, n):
-    """How far two sums of n steps can be from the integral of f = g dL/dalpha, by element, V being the total variation on
-    the path (of n samples): Captum's sum over intervals of g at the left end times the change of L, whose error is
-    sum_k |integral over interval k of (g_k - g) dL| <= sum_k V_k(g) V_k(L); and the midpoint rule, V(f) / (2 n) (Koksma's
-    inequality; 1 / (2 n) is the discrepancy of the midpoints)."""
-    s = PathSamples(net, layer, base, (np.arange(n) + 0.5) / n, derivative=True)
-    left = middle = 0
-    for k in range(n - 1):
-        change = s.gradient[k + 1] - s.gradient[k]
-        left = left + (change * (s.layer[k + 1] - s.layer[k])).abs()
-        middle = middle + (s.gradient[k + 1] * s.derivative[k + 1] - s.gradient[k] * s.derivative[k]).abs() / (2 * n)
-    return left, middle
+    """sum_i w_i dF/dL dL/dalpha at Gauss-Legendre nodes on the straight path from `base` to the inputs (Dhamdhere et al.
+    2019, equation 3). dL/dalpha by two reverse passes: the vector-Jacobian product is linear in its cotangent."""
+    inputs, kept, total = list(net.inputs.values()), [], 0
+    handle = net.module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: kept.append(out))
+    for alpha, weight in zip(*gauss_legendre(n)):
+        x = [(b + alpha * (v - b)).requires_grad_() for v, b in zip(inputs, base)]
+        kept.clear()
+        y = net.module(*x)[:, net.target].sum()
+        (value,) = kept
+        (gradient,) = torch.autograd.grad(y, value, retain_graph=True)
+        u = torch.zeros_like(value, requires_grad=True)
+        back = torch.autograd.grad(value, x, u, create_graph=True, allow_unused=True)
+        along = sum((g * (v - b)).sum() for g, v, b in zip(back, inputs, base) if g is not None)
+        total = total + weight * gradient * torch.autograd.grad(along, u)[0]
+    handle.remove()
+    return total
 
 
 def shapley_values(net, base, masks):

@@ -36,7 +36,6 @@ class Network:
     onnx_bytes: bytes = b""
     kinds: tuple = ()  # "relu modules", "conv", ...
     output: str = "y"
-    limit_steps: int = 400  # of sums that tend to an integral
 
 
 def seeded(module, seed, scale=1.0):
@@ -265,7 +264,6 @@ def networks(shared, small, only=None):
                 dict.fromkeys(["layers.1.1.conv2" if blocks > 1 else "layers.1.0.conv2", "layers.0", "fc"]),
                 spatial="layers.0", neuron=("fc", 0), groups={"x": grid(3, size, size, 3)},
                 window=((3, size // 4, size // 4),), stride=((3, size // 8, size // 8),), kinds=("conv",),
-                limit_steps=24 if size > 32 else 100,
             )
         )  # fmt: skip
 
@@ -313,7 +311,6 @@ def networks(shared, small, only=None):
             "cifar10_tutorial_cnn", CifarTutorial(weights).double().eval(), {"modelInput": random(9, 2, 3, 32, 32)}, 3,
             {"conv2": "50", "relu4": "40", "relu5": "43"}, spatial="relu5", neuron=("relu4", (3, 4, 5)),
             groups={"modelInput": grid(3, 32, 32, 3)}, window=((3, 8, 8),), stride=((3, 4, 4),), onnx_bytes=data, output="modelOutput",
-            limit_steps=100,
             kinds=("conv", "relu modules", "max pool", "deep-lift", "lrp"),
         )  # fmt: skip
 
@@ -323,7 +320,7 @@ def networks(shared, small, only=None):
             "mnist_burn_bn", MnistBurn(weights).double().eval(), {"input.1": random(10, 2, 1, 28, 28)}, 7,
             {"conv2": "/conv2/Conv_output_0", "relu3": "/Relu_2_output_0", "fc1": "/fc1/Gemm_output_0"}, spatial="relu3",
             neuron=("fc1", 4), groups={"input.1": grid(1, 28, 28, 3)}, window=((1, 7, 7),), stride=((1, 7, 7),),
-            onnx_bytes=data, kinds=("conv", "relu modules"), output="33", limit_steps=100,
+            onnx_bytes=data, kinds=("conv", "relu modules"), output="33",
         )  # fmt: skip
 
     add("cifar10_tutorial_cnn", cifar)
