@@ -161,14 +161,14 @@ class Bench {
     }
     return "";
   }
-  static const char* tile_name(ConvTile t) {
+  static const char* tile_name(ProductTile t) {
     switch (t) {
-      case ConvTile::kWide: return "wide";
-      case ConvTile::kMedium: return "medium";
-      case ConvTile::kNarrow: return "narrow";
-      case ConvTile::kGroup256: return "group256";
-      case ConvTile::kGroup128: return "group128";
-      case ConvTile::kGroup64: return "group64";
+      case ProductTile::kWide: return "wide";
+      case ProductTile::kMedium: return "medium";
+      case ProductTile::kNarrow: return "narrow";
+      case ProductTile::kGroup256: return "group256";
+      case ProductTile::kGroup128: return "group128";
+      case ProductTile::kGroup64: return "group64";
     }
     return "";
   }
@@ -187,12 +187,8 @@ class Bench {
   void print_sweep(const Layer& l, double milliseconds) {
     std::printf(", \"tried\": {");
     const char* comma = "";
-    for (const ConvTile tile : {ConvTile::kGroup256, ConvTile::kGroup128, ConvTile::kGroup64, ConvTile::kWide,
-                                ConvTile::kMedium, ConvTile::kNarrow}) {
-      if (!gpu_.warpgroups &&
-          (tile == ConvTile::kGroup256 || tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64)) {
-        continue;
-      }
+    for (const ProductTile tile : kProductTiles) {
+      if (by_warpgroups(tile) && !gpu_.warpgroups) continue;
       for (const int splits : {1, 4}) {
         const ConvPlan plan = plan_conv_with(l.shape, l.precision, tile, splits);
         if (plan.tile != tile) continue;

@@ -23,8 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Budgets by kernel name: what lets the stated number of blocks share a multiprocessor with its 65,536 registers. Tiles are
 # Tile<rows, columns, ..> of kernels/cuda/tile.cuh.
 BUDGETS = [
-    (r"conv_warpgroup<.*, 1> ?>", 255),  # 256 threads, one block; others two
-    (r"conv_warpgroup<", 128),
+    (r"(conv|gemm)_warpgroup<.*, 1> ?>", 255),  # 256 threads, one block; others two
+    (r"(conv|gemm)_warpgroup<", 128),
     (r"_tensor_core<.*Tile<128, (128|64),", 128),  # 256 threads, two blocks
     (r"_tensor_core<.*Tile<", 168),  # 128 threads, three blocks
     (r"attention_kernel<.*, (32|64)>", 168),  # 128 threads, three blocks

@@ -1,36 +1,18 @@
 // float32 convolutions: which kernel, tile and splits a problem gets, packed weights, launches (conv.h).
 #pragma once
 #include <algorithm>
-#include <cmath>
-#include <span>
 
 #include "kernels/cuda/conv_depthwise.cuh"
 #include "kernels/cuda/conv_few.cuh"
 #include "kernels/cuda/conv_tensor_core.cuh"
 #include "kernels/cuda/conv_warpgroup.cuh"
+#include "kernels/cuda/tile_choice.h"
 
 namespace onnxray::cuda {
 namespace {
 
 int ceil_div(long long a, long long b) { return static_cast<int>((a + b - 1) / b); }
 
-struct TileSize {
-  int rows, columns;
-};
-TileSize tile_size(ConvTile tile, Precision precision) {
-  switch (tile) {
-    case ConvTile::kWide: return {128, precision == Precision::kExact ? 64 : 128};
-    case ConvTile::kMedium: return {64, 64};
-    case ConvTile::kNarrow: return {128, 16};
-    case ConvTile::kGroup256: return {128, precision == Precision::kExact ? 128 : 256};
-    case ConvTile::kGroup128: return {128, precision == Precision::kExact ? 64 : 128};
-    case ConvTile::kGroup64: return {128, 64};
-  }
-  return {64, 64};
-}
-bool by_warpgroups(ConvTile tile) {
-  return tile == ConvTile::kGroup256 || tile == ConvTile::kGroup128 || tile == ConvTile::kGroup64;
-}
 // Weights are packed with a high and a low part.
 int packed_parts(const ConvPlan& plan) {
   return by_warpgroups(plan.tile) && plan.precision == Precision::kExact ? 2 : 1;
@@ -91,14 +73,15 @@ void launch_group(const ConvArgs& a, const float* in, const float* packed, float
   const long long row_tiles = ceil_div(static_cast<long long>(a.images) * most_positions(a), T::kRows);
   const Dim3 grid{static_cast<unsigned>(row_tiles * a.column_tiles), static_cast<unsigned>(a.splits),
                   static_cast<unsigned>(class_total(a) * a.groups)};
-  launch(conv_warpgroup<T>, grid, Dim3{T::kThreads}, T::kSharedBytes, stream, a, in, packed, out, e, out_elements);
+  launch(conv_warpgroup<T>, grid, Dim3{T::kThreads}, conv_warpgroup_bytes<T>(), stream, a, in, packed, out, e,
+         out_elements);
 }
 
 template <Precision kPrecision>
 void launch_precision(const ConvPlan& plan, const ConvArgs& a, const float* in, const float* packed, float* out,
                       const Epilogue<float>& e, long long out_elements, Stream stream) {
   if (a.in_channels % 4 != 0) {
-    if (plan.tile == ConvTile::kNarrow) {
+    if (plan.tile == ProductTile::kNarrow) {
       launch_tile<kPrecision, NarrowTile, 1>(a, in, packed, out, e, out_elements, stream);
     } else {
       launch_tile<kPrecision, MediumTile, 1>(a, in, packed, out, e, out_elements, stream);
@@ -106,28 +89,17 @@ void launch_precision(const ConvPlan& plan, const ConvArgs& a, const float* in, 
     return;
   }
   switch (plan.tile) {
-    case ConvTile::kWide:
+    case ProductTile::kWide:
       return launch_tile<kPrecision, WideTile<kPrecision>, 4>(a, in, packed, out, e, out_elements, stream);
-    case ConvTile::kMedium: return launch_tile<kPrecision, MediumTile, 4>(a, in, packed, out, e, out_elements, stream);
-    case ConvTile::kNarrow: return launch_tile<kPrecision, NarrowTile, 4>(a, in, packed, out, e, out_elements, stream);
-    case ConvTile::kGroup256:
-    case ConvTile::kGroup128:
-    case ConvTile::kGroup64: break;
-  }
-  if constexpr (kPrecision == Precision::kTf32) {
-    if (plan.tile == ConvTile::kGroup256) {
-      launch_group<WarpgroupTile<kPrecision, 256, 4, 1>>(a, in, packed, out, e, out_elements, stream);
-    } else if (plan.tile == ConvTile::kGroup128) {
-      launch_group<WarpgroupTile<kPrecision, 128, 3, 2>>(a, in, packed, out, e, out_elements, stream);
-    } else {
-      launch_group<WarpgroupTile<kPrecision, 64, 4, 2>>(a, in, packed, out, e, out_elements, stream);
-    }
-  } else if constexpr (kPrecision == Precision::kExact) {
-    if (plan.tile == ConvTile::kGroup256) {
-      launch_group<WarpgroupTile<kPrecision, 128, 4, 1>>(a, in, packed, out, e, out_elements, stream);
-    } else {
-      launch_group<WarpgroupTile<kPrecision, 64, 3, 2>>(a, in, packed, out, e, out_elements, stream);
-    }
+    case ProductTile::kMedium:
+      return launch_tile<kPrecision, MediumTile, 4>(a, in, packed, out, e, out_elements, stream);
+    case ProductTile::kNarrow:
+      return launch_tile<kPrecision, NarrowTile, 4>(a, in, packed, out, e, out_elements, stream);
+    case ProductTile::kGroup256:
+    case ProductTile::kGroup128:
+    case ProductTile::kGroup64:
+      with_warpgroup_tile<kPrecision>(plan.tile,
+                                      [&]<class T>() { launch_group<T>(a, in, packed, out, e, out_elements, stream); });
   }
 }
 
@@ -196,81 +168,36 @@ void size_memory(ConvPlan& plan) {
 
 }  // namespace
 
-bool tile_serves(ConvTile tile, const ConvShape& shape, Precision precision) {
-  if (in_channels(shape) % 4 != 0) return tile == ConvTile::kMedium || tile == ConvTile::kNarrow;
+bool tile_serves(ProductTile tile, const ConvShape& shape, Precision precision) {
+  if (!tile_exists(tile, precision)) return false;
+  if (in_channels(shape) % 4 != 0) return tile == ProductTile::kMedium || tile == ProductTile::kNarrow;
   if (!by_warpgroups(tile)) return true;
   int taps = 1;
   for (const ConvAxis& a : shape.axis) taps *= a.kernel;
-  return precision != Precision::kBf16 && taps <= kMostTaps;
+  return taps <= kMostTaps;
 }
 
-ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile tile, int splits) {
+ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ProductTile tile, int splits) {
   ConvPlan plan = plan_without_tile(shape, precision);
   if (plan.kernel == ConvKernel::kTensorCore) {
-    plan.tile = tile_serves(tile, shape, precision) ? tile : ConvTile::kMedium;
+    plan.tile = tile_serves(tile, shape, precision) ? tile : ProductTile::kMedium;
     plan.splits = splits;
   }
   size_memory(plan);
   return plan;
 }
 
-namespace {
-
-// Microseconds on an H200, fitted to `onnxray_conv_bench --sweep` over layers of ResNet-50 and VGG19 at N = 1 and 50
-// (the choice then costs 1 % in the geometric mean over the best one). A multiprocessor holds `blocks`; a slice takes
-// it `slice` for each of them, `alone` at least; `fixed` is a block's beginning and end.
-struct TileCost {
-  ConvTile tile;
-  int blocks;
-  double slice, alone, fixed;
-};
-constexpr TileCost kExactCosts[] = {{ConvTile::kGroup256, 1, 1.28, 1.32, 4.7},
-                                    {ConvTile::kGroup64, 2, 0.74, 1.08, 3.8},
-                                    {ConvTile::kWide, 2, 1.6, 1.6, 3.2},
-                                    {ConvTile::kMedium, 3, 0.75, 1.28, 3.2},
-                                    {ConvTile::kNarrow, 3, 0.68, 1.59, 2.5}};
-constexpr TileCost kTf32Costs[] = {{ConvTile::kGroup256, 1, 0.85, 0.85, 5.8}, {ConvTile::kGroup128, 2, 0.49, 0.54, 5.2},
-                                   {ConvTile::kGroup64, 2, 0.42, 0.53, 4.0},  {ConvTile::kWide, 2, 1.07, 1.48, 4.9},
-                                   {ConvTile::kMedium, 3, 0.37, 0.85, 3.1},   {ConvTile::kNarrow, 3, 0.49, 1.27, 2.7}};
-
-double microseconds(const TileCost& cost, double blocks, double slices, int processors) {
-  const double each = blocks / processors, waves = std::floor(each / cost.blocks);
-  const double left = std::ceil(each - waves * cost.blocks);
-  const double last = left > 0 ? std::max(left * cost.slice, cost.alone) : 0;
-  return (waves * cost.blocks * cost.slice + last) * slices + cost.fixed * (waves + (left > 0 ? 1 : 0));
-}
-
-// Of the kernel that adds them.
-double split_microseconds(int splits, double elements) {
-  return splits == 1 ? 0 : 3 + (splits + 1) * elements * sizeof(float) * 4e-7;
-}
-
-}  // namespace
-
 ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu) {
   ConvPlan plan = plan_without_tile(shape, precision);
   if (plan.kernel == ConvKernel::kTensorCore) {
-    double best = 0;
-    for (const TileCost& cost : precision == Precision::kExact ? std::span<const TileCost>(kExactCosts)
-                                                               : std::span<const TileCost>(kTf32Costs)) {
-      if (!tile_serves(cost.tile, shape, precision) || (by_warpgroups(cost.tile) && !gpu.warpgroups)) continue;
-      ConvPlan trial = plan;
-      trial.tile = cost.tile;
-      const ConvArgs a = conv_args(trial, static_cast<int>(plan.images_per_launch));
-      const double blocks = static_cast<double>(ceil_div(static_cast<long long>(a.images) * most_positions(a),
-                                                         tile_size(cost.tile, precision).rows)) *
-                            a.column_tiles * a.groups * class_total(a);
-      const int slices = a.packed_depth / kSlice;
-      for (const int splits : {1, 2, 4, 8, 16}) {
-        if (splits > 1 && slices / splits < 2) break;
-        const double time = microseconds(cost, blocks * splits, ceil_div(slices, splits), gpu.processors) +
-                            split_microseconds(splits, static_cast<double>(plan.out_elements));
-        if (best != 0 && time >= best) continue;
-        best = time;
-        plan.tile = cost.tile;
-        plan.splits = splits;
-      }
-    }
+    const ConvArgs a = conv_args(plan, static_cast<int>(plan.images_per_launch));
+    const TileChoice choice =
+        choose_tile({static_cast<long long>(a.images) * most_positions(a), a.out_channels,
+                     static_cast<double>(a.groups) * class_total(a), static_cast<double>(plan.out_elements),
+                     a.packed_depth / kSlice},
+                    precision, gpu, [&](ProductTile tile) { return tile_serves(tile, shape, precision); });
+    plan.tile = choice.tile;
+    plan.splits = choice.splits;
   }
   size_memory(plan);
   return plan;
@@ -290,7 +217,7 @@ void pack_conv_weights(const ConvPlan& plan, const float* w, float* packed, Stre
     const Dim3 grid{static_cast<unsigned>(blocks), static_cast<unsigned>(a.groups),
                     static_cast<unsigned>(class_total(a))};
     if (by_warpgroups(plan.tile)) {
-      launch(pack_for_warpgroup, grid, Dim3{256}, 0, stream, a, w, packed, packed_parts(plan));
+      launch(pack_conv_for_warpgroup, grid, Dim3{256}, 0, stream, a, w, packed, packed_parts(plan));
     } else {
       launch(pack_for_tensor_core, grid, Dim3{256}, 0, stream, a, w, packed);
     }
@@ -335,12 +262,7 @@ void run_conv(const ConvPlan& plan, const float* in, const float* weights, float
     } else if (plan.splits > 1) {
       const long long elements = images * out_image;
       launch_tensor_core(plan, a, from, weights, workspace, {}, elements, stream);
-      const int channels = a.groups * a.out_channels;
-      const bool by_four = channels % 4 == 0;
-      const long long threads = by_four ? elements / 4 : elements;
-      launch(by_four ? add_splits_by_four : add_splits,
-             Dim3{static_cast<unsigned>(std::min<long long>(4096, (threads + 255) / 256))}, Dim3{256}, 0, stream,
-             static_cast<const float*>(workspace), to, e, plan.splits, channels, elements);
+      launch_add_splits(workspace, to, e, plan.splits, a.groups * a.out_channels, elements, stream);
     } else {
       launch_tensor_core(plan, a, from, weights, to, e, 0, stream);
     }

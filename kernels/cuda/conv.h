@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/epilogue.h"
+#include "kernels/cuda/tiles.h"
 
 namespace onnxray::cuda {
 
@@ -31,27 +31,11 @@ enum class ConvKernel {
   kFew,         // channels last, at most four output channels, float32
 };
 
-// Block tiles of the tensor-core kernel, rows x columns.
-enum class ConvTile {
-  kWide,      // 128 x 128 (128 x 64 for Precision::kExact)
-  kMedium,    // 64 x 64
-  kNarrow,    // 128 x 16
-  kGroup256,  // 128 x 256 by warpgroups (128 x 128 for Precision::kExact); sm_90a, not for bfloat16
-  kGroup128,  // 128 x 128 by warpgroups (128 x 64 for Precision::kExact)
-  kGroup64,   // 128 x 64 by warpgroups
-};
-
-// What plan_conv knows of a GPU.
-struct Gpu {
-  int processors = 1;       // multiprocessors
-  bool warpgroups = false;  // whether it and the build have sm_90a's warpgroup products
-};
-
 struct ConvPlan {
   ConvShape shape;
   ConvKernel kernel = ConvKernel::kGeneral;
   Precision precision = Precision::kExact;
-  ConvTile tile = ConvTile::kMedium;
+  ProductTile tile = ProductTile::kMedium;
   int splits = 1;                      // of the sum over taps and channels, added up by a second kernel
   std::int64_t images_per_launch = 0;  // 32-bit offsets
   std::size_t weight_bytes = 0;        // of the packed weights; 0: none, the weights are used as they are
@@ -63,9 +47,9 @@ struct ConvPlan {
 // where one image exceeds 2^31 elements.
 [[nodiscard]] ConvPlan plan_conv(const ConvShape& shape, Precision precision, const Gpu& gpu);
 // Whether a tile can compute that at all.
-[[nodiscard]] bool tile_serves(ConvTile tile, const ConvShape& shape, Precision precision);
+[[nodiscard]] bool tile_serves(ProductTile tile, const ConvShape& shape, Precision precision);
 // The same as plan_conv with the tile and the number of splits given, for tests and tuning.
-[[nodiscard]] ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ConvTile tile, int splits);
+[[nodiscard]] ConvPlan plan_conv_with(const ConvShape& shape, Precision precision, ProductTile tile, int splits);
 
 // Device pointers. `packed` has plan.weight_bytes.
 void pack_conv_weights(const ConvPlan& plan, const float* w, float* packed, Stream stream);

@@ -4,6 +4,7 @@
 #include "engine/ops/conv_window.h"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/packed_constant.h"
 
 namespace onnxray::cuda {
 namespace {
@@ -36,27 +37,12 @@ std::optional<ConvShape> shape_of(const PrepareCtx& c, const Dims& x, const Dims
   return s;
 }
 
-// Everything that the packed form depends on.
-std::string packing_of(const ConvPlan& p, const Device& device) {
-  std::string key = detail::concat("packed on ", device.description(), p.shape.backward, p.shape.channels_last, ' ',
-                                   static_cast<int>(p.kernel), ' ', static_cast<int>(p.precision), ' ',
-                                   static_cast<int>(p.tile), ' ', p.shape.groups, ' ', p.weight_bytes);
-  for (const ConvAxis& a : p.shape.axis) key += detail::concat(' ', a.stride, ',', a.dilation, ',', a.begin);
-  return key;
-}
-
-std::shared_ptr<const void> packed_weights(const PrepareCtx& c, const ConvPlan& plan) {
-  const Device& device = *c.device();
-  return c.prepared<void>(1, packing_of(plan, device), [&]() -> std::shared_ptr<const void> {
-    const Tensor w = c.constant(1);
-    const std::shared_ptr<void> stream = device.create_stream(), raw = device.allocate(w.bytes());
-    std::shared_ptr<void> packed = device.allocate(plan.weight_bytes);
-    device.upload(raw.get(), w.raw(), w.bytes(), stream.get());
-    device.use();
-    pack_conv_weights(plan, static_cast<const float*>(raw.get()), static_cast<float*>(packed.get()), stream.get());
-    device.synchronise(stream.get());
-    return packed;
-  });
+std::shared_ptr<const void> packed_weights(const PrepareCtx& c, const ConvPlan& p) {
+  std::string form = detail::concat("conv ", p.shape.backward, p.shape.channels_last, ' ', static_cast<int>(p.kernel),
+                                    ' ', static_cast<int>(p.precision), by_warpgroups(p.tile), ' ', p.shape.groups);
+  for (const ConvAxis& a : p.shape.axis) form += detail::concat(' ', a.stride, ',', a.dilation, ',', a.begin);
+  return packed_constant(c, 1, form, p.weight_bytes,
+                         [&](const float* w, float* packed, void* stream) { pack_conv_weights(p, w, packed, stream); });
 }
 
 struct EpilogueInputs {

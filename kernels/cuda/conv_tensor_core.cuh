@@ -2,7 +2,7 @@
 // and source channels. The rows of the source are gathered by the loader; nothing is unfolded in memory.
 #pragma once
 #include "kernels/cuda/conv_class.cuh"
-#include "kernels/cuda/tile.cuh"
+#include "kernels/cuda/split_sum.cuh"
 
 namespace onnxray::cuda {
 namespace {
@@ -141,14 +141,8 @@ ONNXRAY_DEVICE void place_rows(const ConvArgs& p, const ConvClass& c, int first_
   __syncthreads();
 }
 
-// The part of the sum that this block (blockIdx.y of p.splits) adds, in slices.
-struct Slices {
-  int begin, count;
-};
-ONNXRAY_DEVICE Slices slices_of(const ConvArgs& p, const ConvClass& c) {
-  const int all = (c.taps() * p.in_channels + kSlice - 1) / kSlice, split = static_cast<int>(blockIdx.y);
-  const int begin = static_cast<int>(static_cast<long long>(all) * split / p.splits);
-  return {begin, static_cast<int>(static_cast<long long>(all) * (split + 1) / p.splits) - begin};
+ONNXRAY_DEVICE int class_slices(const ConvArgs& p, const ConvClass& c) {
+  return (c.taps() * p.in_channels + kSlice - 1) / kSlice;
 }
 
 // Grid: x tiles, columns fastest, so that blocks that read the same rows of the source run together; y splits of the
@@ -170,7 +164,7 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
 
   place_rows<T::kRows, T::kThreads>(p, c, first_row, places, results, source);
 
-  const Slices slices = slices_of(p, c);
+  const Slices slices = slices_of(class_slices(p, c), p.splits);
   GatherLoader<T::kRows, kVector, T::kThreads> a(places, source, in + group * p.in_channels, slices.begin * kSlice);
   PackedLoader<T::kCols, T::kThreads> b(
       packed +
@@ -185,36 +179,6 @@ conv_tensor_core(ConvArgs p, const float* in, const float* packed, float* out, E
       acc, epilogue, channel, p.out_channels - first_column, p.out_channels % 2 == 0,
       [&](int row) { return results[row] < 0 ? -1ll : static_cast<long long>(results[row]) + channel; },
       out + static_cast<int>(blockIdx.y) * out_elements);
-}
-
-// Adds the splits in order, four neighbours to a thread: channels are a multiple of four.
-ONNXRAY_KERNEL(void)
-add_splits_by_four(const float* partial, float* out, Epilogue<float> epilogue, int splits, int channels,
-                   long long elements) {
-  const long long step = 4ll * gridDim.x * blockDim.x;
-  for (long long i = 4ll * (static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x); i < elements; i += step) {
-    float4 v = *reinterpret_cast<const float4*>(partial + i);
-    for (int s = 1; s < splits; ++s) {
-      const float4 more = *reinterpret_cast<const float4*>(partial + s * elements + i);
-      v = make_float4(v.x + more.x, v.y + more.y, v.z + more.z, v.w + more.w);
-    }
-    const int channel = static_cast<int>(i % channels);
-    const float r[4] = {finish(v.x, epilogue, channel, i), finish(v.y, epilogue, channel + 1, i + 1),
-                        finish(v.z, epilogue, channel + 2, i + 2), finish(v.w, epilogue, channel + 3, i + 3)};
-    *reinterpret_cast<float4*>(out + i) = make_float4(r[0], r[1], r[2], r[3]);
-    if (epilogue.out_bits != nullptr) store_mask<4>(epilogue.out_bits, i, elements, r);
-  }
-}
-ONNXRAY_KERNEL(void)
-add_splits(const float* partial, float* out, Epilogue<float> epilogue, int splits, int channels, long long elements) {
-  const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
-  for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += step) {
-    float v = partial[i];
-    for (int s = 1; s < splits; ++s) v += partial[s * elements + i];
-    const float r[1] = {finish(v, epilogue, i % channels, i)};
-    out[i] = r[0];
-    if (epilogue.out_bits != nullptr) store_mask<1>(epilogue.out_bits, i, elements, r);
-  }
 }
 
 // What meets (tap, channel) number k of the class in a column: zero where there is nothing.

@@ -1,56 +1,14 @@
-// Batched matrix products: the tile of tile.cuh with both operands from memory, in any of the four transpositions.
+// Matrix products: which kernel, tile and splits one gets, packed weights, launches (gemm.h).
 #pragma once
 #include <algorithm>
 #include <type_traits>
 
-#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/gemm_warpgroup.cuh"
 #include "kernels/cuda/general.cuh"
+#include "kernels/cuda/tile_choice.h"
 
 namespace onnxray::cuda {
 namespace {
-
-struct GemmArgs {
-  int m, n, k, column_tiles;
-  long long batches, first_batch;
-  int batch_axes;
-  long long batch[kMaxBatchAxes], a_step[kMaxBatchAxes], b_step[kMaxBatchAxes];
-};
-
-struct Offset {
-  long long a, b;
-};
-ONNXRAY_HOST_DEVICE Offset batch_offset(const GemmArgs& p, long long z) {
-  Offset o{0, 0};
-  for (int i = p.batch_axes - 1; i >= 0; --i) {
-    const long long at = z % p.batch[i];
-    z /= p.batch[i];
-    o.a += at * p.a_step[i];
-    o.b += at * p.b_step[i];
-  }
-  return o;
-}
-
-// Grid: x tiles, columns fastest; z batches from first_batch on.
-template <Precision kPrecision, class T, bool kTransA, bool kTransB, int kVector>
-ONNXRAY_KERNEL_BOUNDS(T::kThreads, T::kBlocks)
-gemm_tensor_core(GemmArgs p, const float* a, const float* b, float* y, Epilogue<float> epilogue) {
-  ONNXRAY_SHARED(float, ring);
-  const int first_row = static_cast<int>(blockIdx.x) / p.column_tiles * T::kRows;
-  const int first_column = static_cast<int>(blockIdx.x) % p.column_tiles * T::kCols;
-  const Offset from = batch_offset(p, p.first_batch + blockIdx.z);
-  MatrixLoader<T::kRows, !kTransA, kVector, T::kThreads> a_loader(a + from.a, kTransA ? p.m : p.k, first_row, p.m, p.k);
-  MatrixLoader<T::kCols, kTransB, kVector, T::kThreads> b_loader(b + from.b, kTransB ? p.k : p.n, first_column, p.n,
-                                                                 p.k);
-  float acc[T::kMi][T::kNi][4] = {};
-  multiply_slices<kPrecision, T, !kTransA, kTransB>(ring, (p.k + kSlice - 1) / kSlice, a_loader, b_loader, acc);
-  finish_tile<T>(
-      acc, epilogue, first_column, p.n - first_column, p.n % 2 == 0,
-      [&](int row) {
-        const int r = first_row + row;
-        return r < p.m ? ((p.first_batch + blockIdx.z) * p.m + r) * p.n + first_column : -1ll;
-      },
-      y);
-}
 
 template <class T>
 struct GemmProduct {
@@ -79,6 +37,7 @@ GemmArgs gemm_args(const GemmShape& s) {
   a.m = static_cast<int>(s.m);
   a.n = static_cast<int>(s.n);
   a.k = static_cast<int>(s.k);
+  a.splits = 1;
   a.batches = 1;
   a.batch_axes = s.batch_axes;
   for (int i = 0; i < s.batch_axes; ++i) {
@@ -90,15 +49,27 @@ GemmArgs gemm_args(const GemmShape& s) {
   return a;
 }
 
+// Columns of b as it is packed, and numbers to each of its elements.
+int packed_columns(const GemmPlan& plan) {
+  const int columns = tile_size(plan.tile, plan.precision).columns;
+  return static_cast<int>(tiles_along(plan.shape.n, columns)) * columns;
+}
+int packed_parts(const GemmPlan& plan) { return plan.precision == Precision::kExact ? 2 : 1; }
+
+unsigned tile_count(const GemmArgs& p, int rows) {
+  const long long tiles = tiles_along(p.m, rows) * p.column_tiles;
+  if (tiles >= 1ll << 31) fail_unsupported("CUDA: a product of ", p.m, " x ", p.n, " is too large");
+  return static_cast<unsigned>(tiles);
+}
+
 template <Precision kPrecision, class T, bool kTransA, bool kTransB, int kVector>
 void launch_gemm(GemmArgs p, const float* a, const float* b, float* y, const Epilogue<float>& e, Stream stream) {
-  p.column_tiles = (p.n + T::kCols - 1) / T::kCols;
-  const long long tiles = (p.m + T::kRows - 1ll) / T::kRows * p.column_tiles;
-  if (tiles >= 1ll << 31) fail_unsupported("CUDA: a product of ", p.m, " x ", p.n, " is too large");
+  p.column_tiles = static_cast<int>(tiles_along(p.n, T::kCols));
+  const unsigned tiles = tile_count(p, T::kRows);
   for (; p.first_batch < p.batches; p.first_batch += 65535) {
     const long long batches = std::min<long long>(p.batches - p.first_batch, 65535);
     launch(gemm_tensor_core<kPrecision, T, kTransA, kTransB, kVector>,
-           Dim3{static_cast<unsigned>(tiles), 1, static_cast<unsigned>(batches)}, Dim3{T::kThreads},
+           Dim3{tiles, static_cast<unsigned>(p.splits), static_cast<unsigned>(batches)}, Dim3{T::kThreads},
            sizeof(float) * kRingWords<T, !kTransA, kTransB>, stream, p, a, b, y, e);
   }
 }
@@ -111,38 +82,98 @@ void launch_gemm_tile(const GemmArgs& p, bool vectors, bool wide, const float* a
   launch_gemm<kPrecision, MediumTile, kTransA, kTransB, 4>(p, a, b, y, e, stream);
 }
 
+// Sixteen bytes at a time need every line and every matrix of the batch to begin at 16 bytes.
+bool has_vectors(const GemmShape& s) {
+  bool vectors = (s.trans_a ? s.m : s.k) % 4 == 0 && (s.trans_b ? s.k : s.n) % 4 == 0;
+  for (int i = 0; i < s.batch_axes; ++i) vectors = vectors && s.a_step[i] % 4 == 0 && s.b_step[i] % 4 == 0;
+  return vectors;
+}
+
 template <Precision kPrecision>
-void launch_gemm_precision(const GemmShape& s, const GemmArgs& p, bool vectors, bool wide, const float* a,
-                           const float* b, float* y, const Epilogue<float>& e, Stream stream) {
+void launch_gemm_precision(const GemmPlan& plan, const GemmArgs& p, const float* a, const float* b, float* y,
+                           const Epilogue<float>& e, Stream stream) {
+  const GemmShape& s = plan.shape;
+  if (by_warpgroups(plan.tile)) {
+    with_warpgroup_tile<kPrecision>(plan.tile, [&]<class T>() {
+      GemmArgs q = p;
+      q.column_tiles = static_cast<int>(tiles_along(p.n, T::kCols));
+      launch(gemm_warpgroup<T>, Dim3{tile_count(q, T::kRows), static_cast<unsigned>(p.splits)}, Dim3{T::kThreads},
+             warpgroup_shared_bytes<T>(), stream, q, a, b, y, e);
+    });
+    return;
+  }
+  const bool wide = plan.tile == ProductTile::kWide;
+  const bool vectors =
+      has_vectors(s) && reinterpret_cast<std::uintptr_t>(a) % 16 == 0 && reinterpret_cast<std::uintptr_t>(b) % 16 == 0;
   if (s.trans_a && s.trans_b) return launch_gemm_tile<kPrecision, true, true>(p, vectors, wide, a, b, y, e, stream);
   if (s.trans_a) return launch_gemm_tile<kPrecision, true, false>(p, vectors, wide, a, b, y, e, stream);
   if (s.trans_b) return launch_gemm_tile<kPrecision, false, true>(p, vectors, wide, a, b, y, e, stream);
   launch_gemm_tile<kPrecision, false, false>(p, vectors, wide, a, b, y, e, stream);
 }
 
+void launch_gemm(const GemmPlan& plan, const GemmArgs& p, const float* a, const float* b, float* y,
+                 const Epilogue<float>& e, Stream stream) {
+  switch (plan.precision) {
+    case Precision::kExact: return launch_gemm_precision<Precision::kExact>(plan, p, a, b, y, e, stream);
+    case Precision::kTf32: return launch_gemm_precision<Precision::kTf32>(plan, p, a, b, y, e, stream);
+    case Precision::kBf16: return launch_gemm_precision<Precision::kBf16>(plan, p, a, b, y, e, stream);
+  }
+}
+
+long long result_elements(const GemmShape& s) {
+  const GemmArgs p = gemm_args(s);
+  return p.batches * s.m * s.n;
+}
+
 }  // namespace
 
-void run_gemm(const GemmShape& shape, Precision precision, const float* a, const float* b, float* y,
-              const Epilogue<float>& epilogue, int processors, Stream stream) {
+bool tile_serves(ProductTile tile, const GemmShape& s, Precision precision, bool constant_b) {
+  if (!tile_exists(tile, precision) || tile == ProductTile::kNarrow) return false;
+  if (tile == ProductTile::kMedium) return true;
+  if (!by_warpgroups(tile)) return has_vectors(s);
+  return constant_b && !s.trans_a && s.batch_axes == 0 && s.k > 0 && s.k % 4 == 0 && result_elements(s) < 1ll << 31;
+}
+
+GemmPlan plan_gemm_with(const GemmShape& shape, Precision precision, ProductTile tile, int splits) {
   if (std::max({shape.m, shape.n, shape.k}) >= 1ll << 31) {
     fail_unsupported("CUDA: a matrix product of ", shape.m, " x ", shape.k, " x ", shape.n, " is too large");
   }
-  const GemmArgs p = gemm_args(shape);
-  // Sixteen bytes at a time need every line and every matrix of the batch to begin at 16 bytes.
-  bool vectors = (shape.trans_a ? shape.m : shape.k) % 4 == 0 && (shape.trans_b ? shape.k : shape.n) % 4 == 0;
-  for (int i = 0; i < p.batch_axes; ++i) vectors = vectors && p.a_step[i] % 4 == 0 && p.b_step[i] % 4 == 0;
-  vectors = vectors && reinterpret_cast<std::uintptr_t>(a) % 16 == 0 && reinterpret_cast<std::uintptr_t>(b) % 16 == 0;
-  const int columns = precision == Precision::kExact ? 64 : 128;
-  const long long wide_tiles = (shape.m + 127) / 128 * ((shape.n + columns - 1) / columns) * p.batches;
-  const bool wide = shape.m > 64 && shape.n > 32 && wide_tiles >= 2ll * processors;
-  switch (precision) {
-    case Precision::kExact:
-      return launch_gemm_precision<Precision::kExact>(shape, p, vectors, wide, a, b, y, epilogue, stream);
-    case Precision::kTf32:
-      return launch_gemm_precision<Precision::kTf32>(shape, p, vectors, wide, a, b, y, epilogue, stream);
-    case Precision::kBf16:
-      return launch_gemm_precision<Precision::kBf16>(shape, p, vectors, wide, a, b, y, epilogue, stream);
+  GemmPlan plan{shape, precision, tile, splits};
+  if (by_warpgroups(tile)) {
+    plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(packed_columns(plan)) *
+                        static_cast<std::size_t>(gemm_args(shape).slices()) * kSlice *
+                        static_cast<std::size_t>(packed_parts(plan));
   }
+  if (splits > 1) {
+    plan.workspace_bytes =
+        sizeof(float) * static_cast<std::size_t>(splits) * static_cast<std::size_t>(result_elements(shape));
+  }
+  return plan;
+}
+
+GemmPlan plan_gemm(const GemmShape& shape, Precision precision, const Gpu& gpu, bool constant_b) {
+  const GemmArgs p = gemm_args(shape);
+  const TileChoice choice = choose_tile(
+      {shape.m, shape.n, static_cast<double>(p.batches), static_cast<double>(result_elements(shape)), p.slices()},
+      precision, gpu, [&](ProductTile tile) { return tile_serves(tile, shape, precision, constant_b); });
+  return plan_gemm_with(shape, precision, choice.tile, choice.splits);
+}
+
+void pack_gemm_weights(const GemmPlan& plan, const float* b, float* packed, Stream stream) {
+  const int columns = packed_columns(plan);
+  const GemmArgs p = gemm_args(plan.shape);
+  const long long blocks = std::min(1024ll, tiles_along(static_cast<long long>(columns) * p.slices() * kSlice, 256));
+  launch(pack_gemm_for_warpgroup, Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream, p, plan.shape.trans_b, b,
+         packed, columns, packed_parts(plan));
+}
+
+void run_gemm(const GemmPlan& plan, const float* a, const float* b, float* y, const Epilogue<float>& epilogue,
+              float* workspace, Stream stream) {
+  GemmArgs p = gemm_args(plan.shape);
+  p.splits = plan.splits;
+  if (p.splits == 1) return launch_gemm(plan, p, a, b, y, epilogue, stream);
+  launch_gemm(plan, p, a, b, workspace, {}, stream);
+  launch_add_splits(workspace, y, epilogue, p.splits, p.n, result_elements(plan.shape), stream);
 }
 
 template <class T>

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cuda/epilogue.h"
+#include "kernels/cuda/tiles.h"
 
 namespace onnxray::cuda {
 
@@ -20,9 +20,29 @@ struct GemmShape {
   std::int64_t a_step[kMaxBatchAxes] = {}, b_step[kMaxBatchAxes] = {};
 };
 
-// float32 on the tensor cores. Epilogue: bias [n]. All extents positive, k may be 0. Device pointers.
-void run_gemm(const GemmShape& shape, Precision precision, const float* a, const float* b, float* y,
-              const Epilogue<float>& epilogue, int processors, Stream stream);
+struct GemmPlan {
+  GemmShape shape;
+  Precision precision = Precision::kExact;
+  ProductTile tile = ProductTile::kMedium;
+  int splits = 1;                   // of the sum, added up by a second kernel
+  std::size_t weight_bytes = 0;     // of b packed; 0: b is read as it is
+  std::size_t workspace_bytes = 0;  // scratch for run_gemm
+};
+
+// Chooses tile and splits of a float32 product on the tensor cores. All extents positive, k may be 0. Where b is a
+// constant of one matrix, warpgroups may multiply by a packed form of it. Throws Error(kUnsupported) where an extent
+// exceeds 2^31.
+[[nodiscard]] GemmPlan plan_gemm(const GemmShape& shape, Precision precision, const Gpu& gpu, bool constant_b);
+// Whether a tile can compute that at all.
+[[nodiscard]] bool tile_serves(ProductTile tile, const GemmShape& shape, Precision precision, bool constant_b);
+// The same as plan_gemm with the tile, one that serves, and the number of splits given, for tests and tuning.
+[[nodiscard]] GemmPlan plan_gemm_with(const GemmShape& shape, Precision precision, ProductTile tile, int splits);
+
+// Device pointers. `packed` has plan.weight_bytes, which are not 0.
+void pack_gemm_weights(const GemmPlan& plan, const float* b, float* packed, Stream stream);
+// `b`: packed, or as it is where plan.weight_bytes is 0. Epilogue: bias [n]. `workspace` has plan.workspace_bytes.
+void run_gemm(const GemmPlan& plan, const float* a, const float* b, float* y, const Epilogue<float>& epilogue,
+              float* workspace, Stream stream);
 
 // Plain kernels, T float, double or an integer (8, 32 or 64 bits, wrapping around).
 template <class T>

@@ -1,6 +1,7 @@
 // The engine's matrix products on the kernels of gemm.h.
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/packed_constant.h"
 
 namespace onnxray::cuda {
 namespace {
@@ -58,20 +59,37 @@ struct EpilogueInputs {
   }
 };
 
+// float32, on the tensor cores.
+Step tensor_core_product(const PrepareCtx& c, const GemmShape& shape, const EpilogueInputs& epilogue) {
+  const bool constant_b = c.constant(1).defined();
+  const GemmPlan plan =
+      plan_gemm(shape, precision_of(c), {c.device()->processors(), c.device()->warpgroups()}, constant_b);
+  Step step;
+  std::shared_ptr<const void> packed;
+  if (plan.weight_bytes > 0) {
+    const std::string form = detail::concat("matmul ", static_cast<int>(plan.precision), shape.trans_b);
+    packed = packed_constant(c, 1, form, plan.weight_bytes,
+                             [&](const float* b, float* to, void* stream) { pack_gemm_weights(plan, b, to, stream); });
+    step.unread_constants = 1u << 1;
+  }
+  const std::size_t workspace_bytes = (plan.workspace_bytes + 255) / 256 * 256;
+  step.scratch_bytes = workspace_bytes + unread_result_bytes(c);
+  step.run = [plan, packed, workspace_bytes, epilogue](const RunArgs& a) {
+    run_gemm(plan, static_cast<const float*>(a.in[0]), static_cast<const float*>(packed ? packed.get() : a.in[1]),
+             result_at<float>(a, workspace_bytes), epilogue.at<float>(a), reinterpret_cast<float*>(a.scratch),
+             a.stream);
+  };
+  return step;
+}
+
 Step matmul(const PrepareCtx& c) {
   if (count_of(c.out_dims()) == 0) return {[](const RunArgs&) {}};
   const auto shape = shape_of(c);
   if (!shape) return {};
   const EpilogueInputs epilogue{c.has(2), c.attrs.has("sum_input"), c.attrs.integer("relu", 0) != 0,
                                 gives_mask_output(c.attrs)};
+  if (c.dtype(0) == DType::f32) return tensor_core_product(c, *shape, epilogue);
   const std::size_t unread = unread_result_bytes(c);
-  if (c.dtype(0) == DType::f32) {
-    return {[=, s = *shape, precision = precision_of(c), processors = c.device()->processors()](const RunArgs& a) {
-              run_gemm(s, precision, static_cast<const float*>(a.in[0]), static_cast<const float*>(a.in[1]),
-                       result_at<float>(a, 0), epilogue.at<float>(a), processors, a.stream);
-            },
-            unread};
-  }
   const auto general = [&]<class T>() -> Step {
     return {[=, s = *shape](const RunArgs& a) {
               run_gemm_general<T>(s, static_cast<const T*>(a.in[0]), static_cast<const T*>(a.in[1]), result_at<T>(a, 0),

@@ -201,7 +201,29 @@ struct MmaOperand {
   const std::uint32_t (*a)[4];
   const std::uint32_t (*b)[2];
 };
-// k ascending within one accumulator: the products of two tf32 or two bf16 are exact in float32.
+// c += a b, k ascending within one accumulator: the products of two tf32 or two bf16 are exact in float32.
+template <int kRows, int kDepth, int kCols>
+ONNXRAY_SIM_UNCHECKED void multiply_and_add(float (&c)[kRows][kCols], const float (&a)[kRows][kDepth],
+                                            const float (&b)[kDepth][kCols]) {
+  if (sim::options().truncate_sums) {
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kCols; ++j) {
+        double sum = c[i][j];
+        for (int k = 0; k < kDepth; ++k) sum += static_cast<double>(a[i][k]) * b[k][j];
+        c[i][j] = static_cast<float>(sum);
+        if (std::abs(static_cast<double>(c[i][j])) > std::abs(sum)) c[i][j] = std::nextafter(c[i][j], 0.0f);
+      }
+    }
+  } else {
+    for (int i = 0; i < kRows; ++i) {
+      for (int k = 0; k < kDepth; ++k) {
+        const float x = a[i][k];
+        for (int j = 0; j < kCols; ++j) c[i][j] += x * b[k][j];
+      }
+    }
+  }
+  sim::count_multiply_adds(static_cast<std::uint64_t>(kRows) * kCols * kDepth);
+}
 template <class Kind, int MI, int NI>
 ONNXRAY_SIM_UNCHECKED void exchange_mma(void* const* operands, unsigned lanes) {
   constexpr int kPerWord = std::is_same_v<Kind, Bf16> ? 2 : 1;
@@ -231,23 +253,7 @@ ONNXRAY_SIM_UNCHECKED void exchange_mma(void* const* operands, unsigned lanes) {
       }
     }
   }
-  if (sim::options().truncate_sums) {
-    for (int i = 0; i < kRows; ++i) {
-      for (int j = 0; j < kCols; ++j) {
-        double sum = c[i][j];
-        for (int k = 0; k < kDepth; ++k) sum += static_cast<double>(a[i][k]) * b[k][j];
-        c[i][j] = static_cast<float>(sum);
-        if (std::abs(static_cast<double>(c[i][j])) > std::abs(sum)) c[i][j] = std::nextafter(c[i][j], 0.0f);
-      }
-    }
-  } else {
-    for (int i = 0; i < kRows; ++i) {
-      for (int k = 0; k < kDepth; ++k) {
-        const float x = a[i][k];
-        for (int j = 0; j < kCols; ++j) c[i][j] += x * b[k][j];
-      }
-    }
-  }
+  multiply_and_add(c, a, b);
   for (int lane = 0; lane < 32; ++lane) {
     const auto* o = static_cast<const MmaOperand<MI, NI>*>(operands[lane]);
     const int g = lane / 4, q = lane % 4;
@@ -257,7 +263,6 @@ ONNXRAY_SIM_UNCHECKED void exchange_mma(void* const* operands, unsigned lanes) {
       }
     }
   }
-  sim::count_multiply_adds(static_cast<std::uint64_t>(kRows) * kCols * kDepth);
 }
 }  // namespace detail
 #endif

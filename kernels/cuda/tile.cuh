@@ -57,8 +57,9 @@ class MatrixLoader {
     words_left_ = (kByDepth ? depth : extent - first) - word();
   }
 
-  ONNXRAY_DEVICE void load(float* slice) {
-    const int words = words_left_ < 0 ? 0 : words_left_ < kVector ? words_left_ : kVector;
+  // Zeros past the matrix, and where the slice does not exist.
+  ONNXRAY_DEVICE void load(float* slice, bool exists = true) {
+    const int words = words_left_ < 0 || !exists ? 0 : words_left_ < kVector ? words_left_ : kVector;
     float* const to = slice + static_cast<int>(threadIdx.x) / kAcross * kLine<kExtent, kByDepth> + word();
     // Every unrolled copy costs an address that stays in registers.
 #pragma unroll(kVector == 4 ? 8 : 2)

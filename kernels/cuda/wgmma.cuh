@@ -1,5 +1,5 @@
 // Products of a warpgroup (four warps) on Hopper's tensor cores, wgmma: A from registers, B from shared memory. Only
-// sm_90a has them; elsewhere these wrappers trap, and plan_conv does not choose the kernels that use them. Like
+// sm_90a has them; elsewhere these wrappers trap, and choose_tile does not take the kernels that use them. Like
 // portable.cuh, the only place of its assembly.
 //
 // The simulator multiplies at once, warp by warp, with the rows that each warp holds; that results must not be read
@@ -72,7 +72,7 @@ template <int NI>
 ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned lanes) {
   if (lanes != kFullMask) sim::trap("wgmma needs all 32 lanes");
   constexpr int kCols = 8 * NI;
-  float a[16][8], c[16][kCols];
+  float a[16][8], b[8][kCols], c[16][kCols];
   const auto tf32 = [](std::uint32_t word) { return std::bit_cast<float>(word & 0xffffe000u); };
   const auto* first = static_cast<const WarpgroupOperand<NI>*>(operands[0]);
   for (int lane = 0; lane < 32; ++lane) {
@@ -84,20 +84,12 @@ ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned la
       for (int w = 0; w < 4; ++w) c[g + 8 * (w >> 1)][8 * j + 2 * q + (w & 1)] = o->add ? o->acc[j][w] : 0.0f;
     }
   }
-  for (int row = 0; row < 16; ++row) {
-    for (int column = 0; column < kCols; ++column) {
-      double sum = c[row][column];
-      for (int k = 0; k < 8; ++k) {
-        const float b = tf32(std::bit_cast<std::uint32_t>(first->b[swizzled_word(column, first->k + k)]));
-        if (sim::options().truncate_sums) sum += static_cast<double>(a[row][k]) * b;
-        else sum = static_cast<float>(sum) + a[row][k] * b;
-      }
-      float& to = c[row][column];
-      to = static_cast<float>(sum);
-      if (sim::options().truncate_sums && std::abs(static_cast<double>(to)) > std::abs(sum))
-        to = std::nextafter(to, 0.0f);
+  for (int column = 0; column < kCols; ++column) {
+    for (int k = 0; k < 8; ++k) {
+      b[k][column] = tf32(std::bit_cast<std::uint32_t>(first->b[swizzled_word(column, first->k + k)]));
     }
   }
+  multiply_and_add(c, a, b);
   for (int lane = 0; lane < 32; ++lane) {
     const auto* o = static_cast<const WarpgroupOperand<NI>*>(operands[lane]);
     const int g = lane / 4, q = lane % 4;
@@ -105,7 +97,6 @@ ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned la
       for (int w = 0; w < 4; ++w) o->acc[j][w] = c[g + 8 * (w >> 1)][8 * j + 2 * q + (w & 1)];
     }
   }
-  sim::count_multiply_adds(std::uint64_t{16} * kCols * 8);
 }
 }  // namespace detail
 #endif

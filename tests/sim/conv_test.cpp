@@ -214,8 +214,7 @@ TEST(Conv, EveryTileAndPrecision) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(c.shape, backward);
       for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
-        for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256,
-                                ConvTile::kGroup128, ConvTile::kGroup64}) {
+        for (const auto tile : kProductTiles) {
           if (!tile_serves(tile, p.shape, precision)) continue;
           SCOPED_TRACE(std::string(c.name) + (backward ? " backward" : "") + " precision " +
                        std::to_string(static_cast<int>(precision)) + " tile " + std::to_string(static_cast<int>(tile)));
@@ -223,7 +222,7 @@ TEST(Conv, EveryTileAndPrecision) {
           const double allowed =
               tolerance(plan.kernel == ConvKernel::kTensorCore ? precision : Precision::kExact, depth_of(p.shape));
           expect_close(run(plan, p, false), p.plain, p.scale, allowed);
-          if (plan.kernel != ConvKernel::kTensorCore && tile != ConvTile::kWide) continue;
+          if (plan.kernel != ConvKernel::kTensorCore && tile != ProductTile::kWide) continue;
           expect_close(run(plan, p, true), p.expected, p.scale, allowed);
         }
       }
@@ -237,7 +236,7 @@ TEST(Conv, SplitSums) {
       const Problem p = problem(cases()[static_cast<std::size_t>(number)].shape, backward);
       for (const int splits : {2, 3}) {
         SCOPED_TRACE(std::string(cases()[static_cast<std::size_t>(number)].name) + " splits " + std::to_string(splits));
-        const ConvPlan plan = plan_conv_with(p.shape, Precision::kExact, ConvTile::kMedium, splits);
+        const ConvPlan plan = plan_conv_with(p.shape, Precision::kExact, ProductTile::kMedium, splits);
         EXPECT_GT(plan.workspace_bytes, 0u);
         expect_close(run(plan, p, true), p.expected, p.scale, tolerance(Precision::kExact, depth_of(p.shape)));
       }
@@ -290,15 +289,15 @@ TEST(Conv, SameBitsUnderEverySchedule) {
   struct Way {
     std::size_t number;
     Precision precision;
-    ConvTile tile;
+    ProductTile tile;
     int splits;
   };
   for (const Way& way :
-       {Way{2, Precision::kExact, ConvTile::kMedium, 1}, Way{2, Precision::kTf32, ConvTile::kWide, 2},
-        Way{3, Precision::kBf16, ConvTile::kNarrow, 1}, Way{10, Precision::kTf32, ConvTile::kNarrow, 1},
-        Way{2, Precision::kExact, ConvTile::kGroup64, 1}, Way{2, Precision::kTf32, ConvTile::kGroup128, 2},
-        Way{3, Precision::kTf32, ConvTile::kGroup256, 1}, Way{6, Precision::kExact, ConvTile::kGroup256, 1},
-        Way{13, Precision::kBf16, ConvTile::kMedium, 1}, Way{15, Precision::kExact, ConvTile::kMedium, 1}}) {
+       {Way{2, Precision::kExact, ProductTile::kMedium, 1}, Way{2, Precision::kTf32, ProductTile::kWide, 2},
+        Way{3, Precision::kBf16, ProductTile::kNarrow, 1}, Way{10, Precision::kTf32, ProductTile::kNarrow, 1},
+        Way{2, Precision::kExact, ProductTile::kGroup64, 1}, Way{2, Precision::kTf32, ProductTile::kGroup128, 2},
+        Way{3, Precision::kTf32, ProductTile::kGroup256, 1}, Way{6, Precision::kExact, ProductTile::kGroup128, 1},
+        Way{13, Precision::kBf16, ProductTile::kMedium, 1}, Way{15, Precision::kExact, ProductTile::kMedium, 1}}) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(cases()[way.number].shape, backward);
       const ConvPlan plan = plan_conv_with(p.shape, way.precision, way.tile, way.splits);
@@ -350,8 +349,7 @@ TEST(Conv, MasksOfBits) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(c.shape, backward);
       for (const auto precision : {Precision::kExact, Precision::kTf32, Precision::kBf16}) {
-        for (const auto tile :
-             {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256, ConvTile::kGroup64}) {
+        for (const auto tile : kProductTiles) {
           if (!tile_serves(tile, p.shape, precision)) continue;
           for (const int splits : {1, 2}) {
             SCOPED_TRACE(::testing::Message()
@@ -360,13 +358,13 @@ TEST(Conv, MasksOfBits) {
             ConvPlan plan = plan_conv_with(p.shape, precision, tile, splits);
             const auto expected = run(plan, p, true);
             expect_mask_bits(plan, p, expected);
-            if (tile != ConvTile::kMedium || splits > 1) continue;
+            if (tile != ProductTile::kMedium || splits > 1) continue;
             plan.images_per_launch = 1;
             expect_mask_bits(plan, p, expected);
           }
         }
       }
-      ConvPlan general = plan_conv_with(p.shape, Precision::kExact, ConvTile::kMedium, 1);
+      ConvPlan general = plan_conv_with(p.shape, Precision::kExact, ProductTile::kMedium, 1);
       general.kernel = ConvKernel::kGeneral;
       general.weight_bytes = 0;
       expect_mask_bits(general, p, run(general, p, true));
@@ -377,12 +375,13 @@ TEST(Conv, MasksOfBits) {
 TEST(Conv, MasksOfBitsHaveSameBitsUnderEverySchedule) {
   struct Way {
     std::size_t number;
-    ConvTile tile;
+    ProductTile tile;
     int splits;
   };
-  for (const Way& way : {Way{0, ConvTile::kMedium, 1}, Way{1, ConvTile::kNarrow, 1}, Way{2, ConvTile::kWide, 1},
-                         Way{3, ConvTile::kMedium, 2}, Way{4, ConvTile::kMedium, 1}, Way{1, ConvTile::kGroup64, 1},
-                         Way{2, ConvTile::kGroup128, 2}}) {
+  for (const Way& way :
+       {Way{0, ProductTile::kMedium, 1}, Way{1, ProductTile::kNarrow, 1}, Way{2, ProductTile::kWide, 1},
+        Way{3, ProductTile::kMedium, 2}, Way{4, ProductTile::kMedium, 1}, Way{1, ProductTile::kGroup64, 1},
+        Way{2, ProductTile::kGroup128, 2}}) {
     const Problem p = problem(kMaskCases[way.number].shape, true);
     const ConvPlan plan = plan_conv_with(p.shape, Precision::kTf32, way.tile, way.splits);
     const auto expected = run(plan, p, true);
@@ -407,7 +406,7 @@ TEST(Conv, ExactWhereTensorCoresTruncate) {
   p.plain.assign(p.plain.size(), 0);
   for_each_product(
       s, [&](std::size_t x, std::size_t w, std::size_t y) { p.plain[y] += static_cast<double>(p.in[x]) * p.w[w]; });
-  for (const auto tile : {ConvTile::kMedium, ConvTile::kGroup256, ConvTile::kGroup64}) {
+  for (const auto tile : {ProductTile::kMedium, ProductTile::kGroup128, ProductTile::kGroup64}) {
     const auto got = run(plan_conv_with(s, Precision::kExact, tile, 1), p, false);
     const auto fast = run(plan_conv_with(s, Precision::kTf32, tile, 1), p, false);
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -420,8 +419,7 @@ TEST(Conv, ExactWhereTensorCoresTruncate) {
 TEST(Conv, FragmentsMeetNoBankTwice) {
   const Problem p = problem(cases()[1].shape, false);
   sim_test::sim::reset_counters();
-  for (const auto tile : {ConvTile::kWide, ConvTile::kMedium, ConvTile::kNarrow, ConvTile::kGroup256,
-                          ConvTile::kGroup128, ConvTile::kGroup64}) {
+  for (const auto tile : kProductTiles) {
     run(plan_conv_with(p.shape, Precision::kTf32, tile, 1), p, false);
   }
   EXPECT_GT(sim_test::sim::counters().collectives, 0u);
@@ -439,7 +437,7 @@ TEST(Conv, TooManyClassesForAGrid) {
 TEST(Conv, MultiplyAddsOfAStridedBackwardPass) {
   ConvShape s = shape(1, 1, 64, 64, axis(16, 3, 2, 1, 1), axis(16, 3, 2, 1, 1));
   s.backward = true;
-  const ConvPlan plan = plan_conv_with(s, Precision::kTf32, ConvTile::kMedium, 1);
+  const ConvPlan plan = plan_conv_with(s, Precision::kTf32, ProductTile::kMedium, 1);
   const Problem p = problem(s, true);
   sim_test::sim::reset_counters();
   run(plan, p, false);
@@ -454,13 +452,13 @@ TEST(Conv, PlanChoosesByShape) {
       1);
   const ConvPlan large =
       plan_conv(shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)), Precision::kTf32, {132, false});
-  EXPECT_EQ(large.tile, ConvTile::kWide);
+  EXPECT_EQ(large.tile, ProductTile::kWide);
   EXPECT_EQ(large.splits, 1);
   // With warpgroups, which bfloat16 and three channels do not have.
   const ConvShape middle = shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1));
-  EXPECT_EQ(plan_conv(middle, Precision::kTf32, {132, true}).tile, ConvTile::kGroup128);
-  EXPECT_EQ(plan_conv(middle, Precision::kBf16, {132, true}).tile, ConvTile::kWide);
-  EXPECT_FALSE(tile_serves(ConvTile::kGroup64, shape(1, 1, 3, 64, axis(8, 3), axis(8, 3)), Precision::kExact));
+  EXPECT_EQ(plan_conv(middle, Precision::kTf32, {132, true}).tile, ProductTile::kGroup128);
+  EXPECT_EQ(plan_conv(middle, Precision::kBf16, {132, true}).tile, ProductTile::kWide);
+  EXPECT_FALSE(tile_serves(ProductTile::kGroup64, shape(1, 1, 3, 64, axis(8, 3), axis(8, 3)), Precision::kExact));
   ConvShape first = shape(32, 1, 3, 64, axis(224, 7, 2, 3, 3), axis(224, 7, 2, 3, 3));
   first.backward = true;
   EXPECT_EQ(plan_conv(first, Precision::kTf32, {132, false}).kernel, ConvKernel::kFew);

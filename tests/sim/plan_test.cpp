@@ -3,6 +3,7 @@
 #include "engine/ops/packed_mask.h"
 #include "engine/ops/pool_taps.h"
 #include "kernels/sim/backend.h"
+#include "kernels/sim/simulator.h"
 #include "tests/engine/residual_net.h"
 
 namespace onnxray::testing {
@@ -90,6 +91,46 @@ void expect_same_results(const Graph& g, int packed, int taps) {
 
 TEST(PlansOnSimulator, MasksOfBitsInAResNet) { expect_same_results(residual_net(DType::f32, 32), 5, 1); }
 TEST(PlansOnSimulator, MasksOfBitsInAVggWithTwoTargets) { expect_same_results(vgg_net(), 4, 2); }
+
+// Fully connected layers, forward and backward, multiply by packed weights: the constant itself stays on the host.
+// Plans of other numbers of rows share them.
+TEST(PlansOnSimulator, ConstantsOfProductsArePackedOnce) {
+  Graph g;
+  Builder b(g);
+  const ValueId x = g.add_input("x", DType::f32, {300, 256}), dy = g.add_input("dy", DType::f32, {300, 128});
+  const ValueId w = b.constant(random_floats(DType::f32, {256, 128}, 1));
+  const ValueId other = g.add_input("w", DType::f32, {256, 128}), odd = g.add_input("odd", DType::f32, {300, 258});
+  const Attrs transposed{{"trans_b", std::int64_t{1}}};
+  const ValueId forward = b.matmul(x, w), backward = b.op("matmul", {dy, w}, transposed);
+  const ValueId variable = b.matmul(x, other);
+  const ValueId unaligned = b.matmul(odd, b.constant(random_floats(DType::f32, {258, 128}, 2)));
+  g.set_outputs({forward, backward, variable, unaligned});
+
+  PreparedConstants prepared;
+  std::vector<Step> alive;
+  const auto packed = [&](ValueId y) {
+    const Node& node = *g.producer(y);
+    std::vector<Tensor> constants;
+    for (const ValueId v : node.inputs) constants.push_back(g.is_constant(v) ? g.value(v).constant : Tensor());
+    const PrepareCtx context(g, node, constants, {1}, &prepared, simulator().device.get());
+    alive.push_back(simulator().find("matmul")(context));
+    return alive.back().unread_constants == 1u << 1;
+  };
+  sim::reset_counters();
+  EXPECT_TRUE(packed(forward));
+  EXPECT_TRUE(packed(backward));
+  EXPECT_EQ(sim::counters().launches, 2u);
+  EXPECT_TRUE(packed(forward));
+  EXPECT_EQ(sim::counters().launches, 2u);
+  EXPECT_FALSE(packed(variable));
+  EXPECT_FALSE(packed(unaligned));
+
+  const Result on_device = result_of(g, simulator()), on_host = result_of(g, cpu_backend());
+  for (std::size_t i = 0; i < g.outputs().size(); ++i) {
+    const std::vector<double> got = on_device.outputs[i].to_doubles(), want = on_host.outputs[i].to_doubles();
+    for (std::size_t k = 0; k < got.size(); ++k) ASSERT_NEAR(got[k], want[k], 2e-4) << "output " << i;
+  }
+}
 
 }  // namespace
 }  // namespace onnxray::testing
