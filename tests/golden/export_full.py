@@ -1,14 +1,15 @@
-"""Full-size exports with seeded random weights and their golden values (not kept in the repository, about 8 GB).
+"""Full-size exports with seeded random weights and their golden values (not kept in the repository, about 15 GB).
 
     python export_full.py DIR                    # everything this PyTorch can build
     python export_full.py DIR resnet50 vit       # only cases whose name contains one of the words
 
 Run it twice into the same DIR: with torch 1.13 + torchvision 0.14 + onnx 1.16.2 (TorchScript exports of the vision
-nets) and with torch 2.13 + torchvision 0.28 + transformers 5.23 + onnx 1.23.2 + onnxscript 0.7.2 (language nets, and
+nets) and with torch 2.13 + torchvision 0.28 + transformers 5.24 + onnx 1.23.2 + onnxscript 0.7.2 (language nets, and
 the dynamo exporter at opset 18). Each case is DIR/NAME-opsetNN-(float|double)[-dynamo]/, described in golden.py.
 """
-import sys
+import functools
 import os
+import sys
 
 import numpy as np
 import torch
@@ -71,27 +72,25 @@ def initial_cases(root):
             yield folder, make
 
 
-def torchvision_definitions():
-    """torchvision beside a PyTorch it was not built for (PyPI's wheel wants CUDA): its models are plain Python, its
-    own operators, which no model here uses, only need to be known by name."""
+@functools.cache   # the names live as long as the library
+def torchvision_operators():
+    """For torchvision beside a PyTorch it was not built for (PyPI's wheel wants CUDA): its models are plain Python, its
+    own operators, which no model here uses, only need to be known by name before it is imported."""
     library = torch.library.Library("torchvision", "DEF")
     for op in ("nms", "qnms"):
         library.define(op + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision  # noqa: F401
-    return library   # whoever holds it keeps the names
+    return library
 
 
 def vision_dynamo_cases(root):
     """torchvision's nets by the dynamo exporter, each with the weights of the float32 bound (initial_cases)."""
-    library = None
     for name in ("resnet50", "vit_b_16", "mobilenet_v3_large", "densenet121", "convnext_tiny", "swin_t", "vgg19"):
         initial = name in ("resnet50", "densenet121", "vgg19")
         for double in (False, True):
             folder = "%s%s-opset18-%s-dynamo" % ("initial_" if initial else "", name, "double" if double else "float")
 
             def make(name=name, initial=initial, double=double, folder=folder):
-                nonlocal library
-                library = library or torchvision_definitions()
+                torchvision_operators()
                 golden.write(os.path.join(root, folder), vision(name, initial), pictures(double), (281,), opset=18,
                              double=double, dynamic=double, dynamo=True, external=True,
                              notes="torchvision " + name + (". " + FOLDED if not double else ""))
@@ -140,6 +139,7 @@ class Logits(torch.nn.Module):
 
 
 def transformers_net(name):
+    torchvision_operators()   # transformers imports torchvision where it is installed
     import transformers
     torch.manual_seed(0)
     if name == "bert":
@@ -174,9 +174,10 @@ def main():
     root, only = sys.argv[1], sys.argv[2:]
     os.makedirs(root, exist_ok=True)
     if golden.TORCH.startswith("1."):
-        plan = list(vision_cases(root)) + list(initial_cases(root)) + list(token_and_recurrent_cases(root))
+        plan = list(vision_cases(root)) + list(initial_cases(root))
     else:
-        plan = list(vision_dynamo_cases(root)) + list(own_cases(root)) + list(transformers_cases(root))
+        plan = [c for cases in (vision_dynamo_cases, own_cases, token_and_recurrent_cases, transformers_cases)
+                for c in cases(root)]
     if golden.run_all(plan, only):
         sys.exit(1)
 

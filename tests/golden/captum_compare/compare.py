@@ -295,13 +295,13 @@ def flag(name):
     return "--" + ("quadrature" if name == "method" else name.replace("_", "-"))
 
 
-def ours(pair, binary, folder, seed=0):
+def ours(pair, binary, folder, seed=0, precision="float64"):
     """The attributions by the command line, one array per `from` value."""
     net = pair.net
     model = folder / f"{net.name}.onnx"
     if not model.exists():
         model.write_bytes(net.onnx_bytes)
-    command = [binary, "attribute", model, "--method", pair.method, "--precision", "float64", "--quiet"]
+    command = [binary, "attribute", model, "--method", pair.method, "--precision", precision, "--quiet"]
     command += ["-o", folder / "out", "--seed", str(seed), "--threads", "1"]
 
     def saved(name, t):
@@ -346,14 +346,16 @@ def captum_values(pair, seed=0):
 
 
 def compare(pair, binary, folder):
-    """(figure, bound): relative L2, or for stochastic methods the distance of the means in standard errors."""
+    """(figure, bound, figure in float32): relative L2, or for stochastic methods the distance of the means in standard
+    errors, and None."""
     if pair.kind != "random":
         want = captum_values(pair)
         got = ours(pair, binary, folder)
         for a, b in zip(got, want):
             if a.shape != b.shape:
                 raise RuntimeError(f"shape {a.shape}, Captum's is {b.shape}")
-        return relative(got, want), TOLERANCE[pair.kind]
+        single = relative(ours(pair, binary, folder, precision="float32"), want)
+        return relative(got, want), TOLERANCE[pair.kind], single
     want = [captum_values(pair, 100 + k) for k in range(REPEATS)]
     got = [ours(pair, binary, folder, k) for k in range(REPEATS)]
     distance = variance = 0.0
@@ -361,7 +363,7 @@ def compare(pair, binary, folder):
         a, b = np.stack([g[i] for g in got]), np.stack([w[i] for w in want])
         distance += float(((a.mean(0) - b.mean(0)) ** 2).sum())
         variance += float((a.var(0, ddof=1) + b.var(0, ddof=1)).sum()) / REPEATS
-    return (distance / max(variance, 1e-300)) ** 0.5, 3.0
+    return (distance / max(variance, 1e-300)) ** 0.5, 3.0, None
 
 
 # -------------------------------------------------------------------------------- commands
@@ -442,7 +444,7 @@ def main():
                     continue
                 record["pairs"].pop(pair.name, None)
                 try:
-                    figure, bound = compare(pair, args.onnxray.resolve(), pathlib.Path(folder))
+                    figure, bound, single = compare(pair, args.onnxray.resolve(), pathlib.Path(folder))
                 except Exception as why:
                     failed.append(pair.name)
                     print(f"ERROR {pair.name}: {' '.join(str(why).split())[:300]}", flush=True)
@@ -452,8 +454,12 @@ def main():
                 if verdict == "FAIL":
                     failed.append(pair.name)
                 unit = "standard errors" if pair.kind == "random" else "relative L2"
-                print(f"{verdict:5} {pair.name}: {figure:.2e} {unit} (at most {bound:.3g})", flush=True)
-                record["pairs"][pair.name] = {"kind": pair.kind, "figure": float(f"{figure:.3g}"), "bound": float(f"{bound:.3g}")}
+                in_float32 = "" if single is None else f"; float32 {single:.2e}"
+                print(f"{verdict:5} {pair.name}: {figure:.2e} {unit} (at most {bound:.3g}){in_float32}", flush=True)
+                entry = {"kind": pair.kind, "figure": float(f"{figure:.3g}"), "bound": float(f"{bound:.3g}")}
+                if single is not None:
+                    entry["float32"] = float(f"{single:.3g}")
+                record["pairs"][pair.name] = entry
                 keep(args.json, record)
     record["left_out"].update(left)
     keep(args.json, record)
