@@ -13,11 +13,6 @@ namespace {
 
 int ceil_div(long long a, long long b) { return static_cast<int>((a + b - 1) / b); }
 
-// Weights are packed with a high and a low part.
-int packed_parts(const ConvPlan& plan) {
-  return by_warpgroups(plan.tile) && plan.precision == Precision::kExact ? 2 : 1;
-}
-
 int in_channels(const ConvShape& s) { return s.backward ? s.y_channels : s.x_channels; }
 int out_channels(const ConvShape& s) { return s.backward ? s.x_channels : s.y_channels; }
 
@@ -155,9 +150,10 @@ void size_memory(ConvPlan& plan) {
     plan.weight_bytes = sizeof(float) * kFewChannels * static_cast<std::size_t>(class_total(a)) *
                         static_cast<std::size_t>(most_taps(a)) * static_cast<std::size_t>(a.in_channels);
   } else if (plan.kernel == ConvKernel::kTensorCore) {
-    plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(class_total(a)) * static_cast<std::size_t>(a.groups) *
-                        static_cast<std::size_t>(a.packed_columns) * static_cast<std::size_t>(a.packed_depth) *
-                        static_cast<std::size_t>(packed_parts(plan));
+    const std::size_t matrix = by_warpgroups(plan.tile) ? packed_bytes(plan.precision, a.packed_columns, a.packed_depth)
+                                                        : sizeof(float) * static_cast<std::size_t>(a.packed_columns) *
+                                                              static_cast<std::size_t>(a.packed_depth);
+    plan.weight_bytes = matrix * static_cast<std::size_t>(class_total(a)) * static_cast<std::size_t>(a.groups);
     if (plan.splits > 1) {
       plan.workspace_bytes = sizeof(float) * static_cast<std::size_t>(plan.splits) *
                              (plan.out_elements / static_cast<std::size_t>(plan.shape.batch)) *
@@ -217,7 +213,10 @@ void pack_conv_weights(const ConvPlan& plan, const float* w, float* packed, Stre
     const Dim3 grid{static_cast<unsigned>(blocks), static_cast<unsigned>(a.groups),
                     static_cast<unsigned>(class_total(a))};
     if (by_warpgroups(plan.tile)) {
-      launch(pack_conv_for_warpgroup, grid, Dim3{256}, 0, stream, a, w, packed, packed_parts(plan));
+      launch(plan.precision == Precision::kExact  ? pack_conv_for_warpgroup<Precision::kExact>
+             : plan.precision == Precision::kTf32 ? pack_conv_for_warpgroup<Precision::kTf32>
+                                                  : pack_conv_for_warpgroup<Precision::kBf16>,
+             grid, Dim3{256}, 0, stream, a, w, packed);
     } else {
       launch(pack_for_tensor_core, grid, Dim3{256}, 0, stream, a, w, packed);
     }

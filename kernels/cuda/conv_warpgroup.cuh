@@ -139,7 +139,7 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
   const Slices slices = slices_of(class_slices(p, c), p.splits);
   TapLoader<T::kRows, T::kThreads> a_loader(rows, in + group * p.in_channels, p.in_channels, slices.begin * kSlice);
   const long long matrix = static_cast<long long>(number) * p.groups + group;
-  BlockLoader<T> b_loader(packed + matrix * p.packed_columns * p.packed_depth * T::kParts, first_column,
+  BlockLoader<T> b_loader(packed + matrix * packed_words<T::kPrecision>(p.packed_columns, p.packed_depth), first_column,
                           p.packed_depth / kSlice, slices.begin);
   float acc[T::kNi][4] = {};
   multiply_warpgroup<T>(ring, slices.count, a_loader, b_loader, acc);
@@ -149,12 +149,15 @@ conv_warpgroup(ConvArgs p, const float* in, const float* packed, float* out, Epi
 }
 
 // packed[class][group], each as pack_blocks makes it.
-ONNXRAY_KERNEL(void) pack_conv_for_warpgroup(ConvArgs p, const float* w, float* packed, int parts) {
+template <Precision kPrecision>
+ONNXRAY_KERNEL(void)
+pack_conv_for_warpgroup(ConvArgs p, const float* w, float* packed) {
   const int group = static_cast<int>(blockIdx.y), number = static_cast<int>(blockIdx.z);
   const ConvClass c = conv_class(p.axis, p.classes, p.backward, number);
-  const long long words = static_cast<long long>(p.packed_columns) * p.packed_depth * parts;
-  pack_blocks(packed + (static_cast<long long>(number) * p.groups + group) * words, p.packed_columns, p.packed_depth,
-              parts, [&](int column, int k) { return packed_weight(p, c, group, column, k, w); });
+  const long long matrix = static_cast<long long>(number) * p.groups + group;
+  pack_blocks<kPrecision>(packed + matrix * packed_words<kPrecision>(p.packed_columns, p.packed_depth),
+                          p.packed_columns, p.packed_depth,
+                          [&](int column, int k) { return packed_weight(p, c, group, column, k, w); });
 }
 
 }  // namespace

@@ -49,12 +49,11 @@ GemmArgs gemm_args(const GemmShape& s) {
   return a;
 }
 
-// Columns of b as it is packed, and numbers to each of its elements.
+// Columns of b as it is packed.
 int packed_columns(const GemmPlan& plan) {
   const int columns = tile_size(plan.tile, plan.precision).columns;
   return static_cast<int>(tiles_along(plan.shape.n, columns)) * columns;
 }
-int packed_parts(const GemmPlan& plan) { return plan.precision == Precision::kExact ? 2 : 1; }
 
 unsigned tile_count(const GemmArgs& p, int rows) {
   const long long tiles = tiles_along(p.m, rows) * p.column_tiles;
@@ -140,9 +139,7 @@ GemmPlan plan_gemm_with(const GemmShape& shape, Precision precision, ProductTile
   }
   GemmPlan plan{shape, precision, tile, splits};
   if (by_warpgroups(tile)) {
-    plan.weight_bytes = sizeof(float) * static_cast<std::size_t>(packed_columns(plan)) *
-                        static_cast<std::size_t>(gemm_args(shape).slices()) * kSlice *
-                        static_cast<std::size_t>(packed_parts(plan));
+    plan.weight_bytes = packed_bytes(precision, packed_columns(plan), gemm_args(shape).slices() * kSlice);
   }
   if (splits > 1) {
     plan.workspace_bytes =
@@ -163,8 +160,10 @@ void pack_gemm_weights(const GemmPlan& plan, const float* b, float* packed, Stre
   const int columns = packed_columns(plan);
   const GemmArgs p = gemm_args(plan.shape);
   const long long blocks = std::min(1024ll, tiles_along(static_cast<long long>(columns) * p.slices() * kSlice, 256));
-  launch(pack_gemm_for_warpgroup, Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream, p, plan.shape.trans_b, b,
-         packed, columns, packed_parts(plan));
+  launch(plan.precision == Precision::kExact  ? pack_gemm_for_warpgroup<Precision::kExact>
+         : plan.precision == Precision::kTf32 ? pack_gemm_for_warpgroup<Precision::kTf32>
+                                              : pack_gemm_for_warpgroup<Precision::kBf16>,
+         Dim3{static_cast<unsigned>(blocks)}, Dim3{256}, 0, stream, p, plan.shape.trans_b, b, packed, columns);
 }
 
 void run_gemm(const GemmPlan& plan, const float* a, const float* b, float* y, const Epilogue<float>& epilogue,

@@ -27,9 +27,10 @@ gemm_warpgroup(GemmArgs p, const float* a, const float* packed, float* y, Epilog
 }
 
 // Packs b [k, n], or [n, k] if it is transposed, as pack_blocks does.
+template <Precision kPrecision>
 ONNXRAY_KERNEL(void)
-pack_gemm_for_warpgroup(GemmArgs p, bool trans_b, const float* b, float* packed, int columns, int parts) {
-  pack_blocks(packed, columns, p.slices() * kSlice, parts, [&](int column, int k) {
+pack_gemm_for_warpgroup(GemmArgs p, bool trans_b, const float* b, float* packed, int columns) {
+  pack_blocks<kPrecision>(packed, columns, p.slices() * kSlice, [&](int column, int k) {
     if (column >= p.n || k >= p.k) return 0.0f;
     return b[trans_b ? static_cast<long long>(column) * p.k + k : static_cast<long long>(k) * p.n + column];
   });

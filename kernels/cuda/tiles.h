@@ -9,7 +9,7 @@ enum class ProductTile {
   kWide,      // 128 x 128 (128 x 64 for Precision::kExact) by mma.sync
   kMedium,    // 64 x 64 by mma.sync
   kNarrow,    // 128 x 16 by mma.sync; convolutions alone
-  kGroup256,  // 128 x 256 by warpgroups, sm_90a; not for Precision::kExact, nor for bfloat16
+  kGroup256,  // 128 x 256 by warpgroups, sm_90a; not for Precision::kExact
   kGroup128,  // 128 x 128 by warpgroups
   kGroup64,   // 128 x 64 by warpgroups
 };
@@ -21,7 +21,6 @@ constexpr bool by_warpgroups(ProductTile tile) {
 }
 // Whether a tile exists for a precision.
 constexpr bool tile_exists(ProductTile tile, Precision precision) {
-  if (precision == Precision::kBf16) return !by_warpgroups(tile);
   return precision != Precision::kExact || tile != ProductTile::kGroup256;
 }
 

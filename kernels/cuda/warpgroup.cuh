@@ -1,9 +1,9 @@
 // Products on Hopper's warpgroup instructions (wgmma.cuh): a block of threads multiplies rows that a loader brings by a
 // packed matrix, [128 x depth] by [depth x columns], as tile.cuh does by mma.sync. Two warpgroups of 64 rows each; A
-// goes from shared memory through registers, where it is rounded (TF32) or split (3xTF32); B was rounded or split when
-// it was packed. The result passes through shared memory, so that every access of the epilogue is a whole line. Where
-// the rows of A come from is the kernels' matter: conv_warpgroup.cuh gathers them, gemm_warpgroup.cuh reads them as
-// they lie.
+// goes from shared memory through registers, where it is rounded (TF32, bfloat16) or split (3xTF32); B was rounded or
+// split when it was packed. The result passes through shared memory, so that every access of the epilogue is a whole
+// line. Where the rows of A come from is the kernels' matter: conv_warpgroup.cuh gathers them, gemm_warpgroup.cuh reads
+// them as they lie.
 #pragma once
 #include "kernels/cuda/tile.cuh"
 #include "kernels/cuda/tiles.h"
@@ -12,12 +12,31 @@
 namespace onnxray::cuda {
 namespace {
 
-inline constexpr int kBlockColumns = 64;                           // columns that are packed together
-inline constexpr int kBlockWords = kBlockColumns * kSwizzledLine;  // of one slice of them
+inline constexpr int kBlockColumns = 64;  // columns that are packed together
+
+// How an operand B is packed: `kParts` (high and low) to a slice, in each kLine words to a column.
+template <Precision kPrecision>
+struct PackedForm {
+  static constexpr int kParts = kPrecision == Precision::kExact ? 2 : 1;
+  static constexpr int kLine = kPrecision == Precision::kBf16 ? kCoreLine : kSwizzledLine;
+  static constexpr int kPartWords = kBlockColumns * kLine, kBlockWords = kParts * kPartWords;
+};
+// Words of a packed [columns x depth], multiples of kBlockColumns and kSlice.
+template <Precision kPrecision>
+ONNXRAY_HOST_DEVICE constexpr long long packed_words(int columns, int depth) {
+  return static_cast<long long>(columns / kBlockColumns) * (depth / kSlice) * PackedForm<kPrecision>::kBlockWords;
+}
+std::size_t packed_bytes(Precision precision, int columns, int depth) {
+  const long long words = precision == Precision::kExact  ? packed_words<Precision::kExact>(columns, depth)
+                          : precision == Precision::kTf32 ? packed_words<Precision::kTf32>(columns, depth)
+                                                          : packed_words<Precision::kBf16>(columns, depth);
+  return sizeof(float) * static_cast<std::size_t>(words);
+}
 
 template <Precision kPrecision_, int kCols_, int kStages_, int kBlocks_>
-struct WarpgroupTile {
+struct WarpgroupTile : PackedForm<kPrecision_> {
   static constexpr Precision kPrecision = kPrecision_;
+  using Kind = std::conditional_t<kPrecision == Precision::kBf16, Bf16, Tf32>;
   static constexpr int kRows = 128, kCols = kCols_, kThreads = 256, kStages = kStages_, kBlocks = kBlocks_;
   static constexpr int kNi = kCols / 8;
   // Slices that are multiplied together: where no other block fills the time between, fewer and longer groups of
@@ -26,8 +45,8 @@ struct WarpgroupTile {
   static constexpr int kAhead = kStages - kTogether;  // slices that are fetched ahead
   // Where registers are short, nothing is held across the products.
   static constexpr bool kFetchFirst = kPrecision == Precision::kExact && kBlocks == 2;
-  static constexpr int kParts = kPrecision == Precision::kExact ? 2 : 1;  // high and low
-  static constexpr int kAWords = kSliceWords<kRows, true>, kBWords = kParts * kCols * kSwizzledLine;
+  static constexpr int kAWords = kSliceWords<kRows, true>;
+  static constexpr int kBWords = kCols / kBlockColumns * PackedForm<kPrecision>::kBlockWords;
   // The result in shared memory, per warp: 16 lines, padded so that the pairs of a fragment meet different banks.
   static constexpr int kOutLine = kCols + 8;
   static constexpr std::size_t kRingWords = kStages * (kAWords + kBWords);
@@ -40,7 +59,7 @@ void with_warpgroup_tile(ProductTile tile, F f) {
   if constexpr (kPrecision == Precision::kExact) {
     if (tile == ProductTile::kGroup128) return f.template operator()<WarpgroupTile<kPrecision, 128, 4, 1>>();
     f.template operator()<WarpgroupTile<kPrecision, 64, 3, 2>>();
-  } else if constexpr (kPrecision == Precision::kTf32) {
+  } else {
     if (tile == ProductTile::kGroup256) return f.template operator()<WarpgroupTile<kPrecision, 256, 4, 1>>();
     if (tile == ProductTile::kGroup128) return f.template operator()<WarpgroupTile<kPrecision, 128, 3, 2>>();
     f.template operator()<WarpgroupTile<kPrecision, 64, 4, 2>>();
@@ -67,8 +86,8 @@ class BlockLoader {
  public:
   // `packed`: a matrix of `slices` slices as pack_blocks makes it; its columns from `first` on, slices from `from` on.
   ONNXRAY_DEVICE BlockLoader(const float* packed, int first, int slices, int from)
-      : step_(static_cast<long long>(slices) * T::kParts * kBlockWords) {
-    from_ = packed + first / kBlockColumns * step_ + static_cast<long long>(from) * T::kParts * kBlockWords +
+      : step_(static_cast<long long>(slices) * T::kBlockWords) {
+    from_ = packed + first / kBlockColumns * step_ + static_cast<long long>(from) * T::kBlockWords +
             4 * static_cast<int>(threadIdx.x);
   }
 
@@ -77,21 +96,42 @@ class BlockLoader {
 #pragma unroll
     for (int block = 0; block < T::kCols / kBlockColumns; ++block) {
 #pragma unroll
-      for (int i = 0; i < T::kParts * kBlockWords; i += 4 * T::kThreads) {
+      for (int i = 0; i < T::kBlockWords; i += 4 * T::kThreads) {
         // Parts of all columns lie together, so that one product reads all of them.
-        const int part = i / kBlockWords, within = i % kBlockWords;
-        copy_async_16(slice + (part * T::kCols / kBlockColumns + block) * kBlockWords + within +
+        const int part = i / T::kPartWords, within = i % T::kPartWords;
+        copy_async_16(slice + (part * T::kCols / kBlockColumns + block) * T::kPartWords + within +
                           4 * static_cast<int>(threadIdx.x),
                       from_ + block * step_ + i, exists ? 16 : 0);
       }
     }
-    from_ += T::kParts * kBlockWords;
+    from_ += T::kBlockWords;
   }
 
  private:
   long long step_;  // words to the next block
   const float* from_;
 };
+
+// This warp's rows of A for one product, rounded unless they will be split.
+template <class T>
+ONNXRAY_DEVICE void load_rows(std::uint32_t (&a)[4], const float* slice, int row, int k) {
+  if constexpr (T::kPrecision == Precision::kBf16) {
+    // As in tile.cuh, a word holds depths (q, q + 4) of eight; pack_blocks puts B into the same order.
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      std::uint32_t w[4];
+      detail::load_a<T::kRows, true>(w, slice, row, k + 8 * half);
+      a[2 * half] = pack_bf16(__uint_as_float(w[0]), __uint_as_float(w[2]));
+      a[2 * half + 1] = pack_bf16(__uint_as_float(w[1]), __uint_as_float(w[3]));
+    }
+  } else {
+    detail::load_a<T::kRows, true>(a, slice, row, k);
+    if constexpr (T::kPrecision == Precision::kTf32) {
+#pragma unroll
+      for (int w = 0; w < 4; ++w) a[w] = __float_as_uint(round_tf32(__uint_as_float(a[w])));
+    }
+  }
+}
 
 // acc += A B over `slices` slices of the sum, 16 rows to a warp. a_loader.load(slice, exists) brings a slice of A,
 // zeros where it does not exist. Every thread of the block calls it; the ring is free when it returns.
@@ -114,7 +154,9 @@ ONNXRAY_DEVICE void multiply_warpgroup(float* ring, int slices, A& a_loader, Blo
   };
   for (int s = 0; s < T::kAhead; ++s) fetch();
 
-  constexpr int kSteps = kSlice / 8, kAll = T::kTogether * kSteps;  // products of a slice, of those together
+  using Kind = typename T::Kind;
+  constexpr int kDepth = kProductDepth<Kind>;
+  constexpr int kSteps = kSlice / kDepth, kAll = T::kTogether * kSteps;  // products of a slice, of those together
   const int warp = static_cast<int>(threadIdx.x / 32), warp_row = 16 * warp;
   for (int s = 0; s < slices; s += T::kTogether) {
     copy_async_wait<T::kAhead - T::kTogether>();
@@ -131,19 +173,14 @@ ONNXRAY_DEVICE void multiply_warpgroup(float* ring, int slices, A& a_loader, Blo
       b[i] = ring + stage * T::kBWords;
 #pragma unroll
       for (int k = 0; k < kSteps; ++k) {
-        detail::load_a<T::kRows, true>(a[i * kSteps + k], a_ring + stage * T::kAWords, warp_row, 8 * k);
+        load_rows<T>(a[i * kSteps + k], a_ring + stage * T::kAWords, warp_row, kDepth * k);
       }
       stage = next(stage);
     }
-    if constexpr (T::kPrecision == Precision::kTf32) {
-#pragma unroll
-      for (int k = 0; k < kAll; ++k) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) a[k][w] = __float_as_uint(round_tf32(__uint_as_float(a[k][w])));
-      }
+    if constexpr (T::kPrecision != Precision::kExact) {
       warpgroup_fence(a);
 #pragma unroll
-      for (int k = 0; k < kAll; ++k) warpgroup_multiply(acc, a[k], b[k / kSteps], k % kSteps * 8);
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply<Kind>(acc, a[k], b[k / kSteps], k % kSteps * kDepth);
       warpgroup_commit();
       if constexpr (!T::kFetchFirst) fetch_all();  // while the products run
       warpgroup_wait(acc);
@@ -157,15 +194,15 @@ ONNXRAY_DEVICE void multiply_warpgroup(float* ring, int slices, A& a_loader, Blo
       }
       float sum[T::kNi][4];
       const auto high = [&](int k) { return b[k / kSteps]; };
-      const int b_low = T::kCols * kSwizzledLine;
+      const int b_low = T::kCols * T::kLine;
       warpgroup_fence(a);
       warpgroup_fence(low);
 #pragma unroll
-      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, low[k], high(k), k % kSteps * 8, k > 0);
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply<Kind>(sum, low[k], high(k), k % kSteps * kDepth, k > 0);
 #pragma unroll
-      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, a[k], high(k) + b_low, k % kSteps * 8);
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply<Kind>(sum, a[k], high(k) + b_low, k % kSteps * kDepth);
 #pragma unroll
-      for (int k = 0; k < kAll; ++k) warpgroup_multiply(sum, a[k], high(k), k % kSteps * 8);
+      for (int k = 0; k < kAll; ++k) warpgroup_multiply<Kind>(sum, a[k], high(k), k % kSteps * kDepth);
       warpgroup_commit();
       if constexpr (!T::kFetchFirst) fetch_all();
       warpgroup_wait(sum);
@@ -274,20 +311,30 @@ ONNXRAY_DEVICE void finish_warpgroup(const float (&acc)[T::kNi][4], float* ring,
       lines, [&](int row) { return begin(warp_row + row); }, first_channel, channels, group, e, out);
 }
 
-// Packs a matrix of `columns` (a multiple of kBlockColumns) x `depth` (of kSlice), value(column, k), into
-// packed[block of columns][slice][part], the parts swizzled as the products read them: high (and low, if `parts` is 2).
+// Packs a matrix of `columns` x `depth` (multiples of kBlockColumns and kSlice), value(column, k), into
+// packed[block of columns][slice][part], the parts as the products read them: high (and low, for 3xTF32).
 // All threads of the x axis of a grid.
-template <class Value>
-ONNXRAY_DEVICE void pack_blocks(float* packed, int columns, int depth, int parts, Value value) {
-  const long long count = static_cast<long long>(columns) * depth;
+template <Precision kPrecision, class Value>
+ONNXRAY_DEVICE void pack_blocks(float* packed, int columns, int depth, Value value) {
+  using Form = PackedForm<kPrecision>;
+  const int line = depth / kSlice * Form::kLine;  // words to a column
+  const long long count = static_cast<long long>(columns) * line;
   const long long step = static_cast<long long>(gridDim.x) * blockDim.x;
   for (long long i = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) {
-    const int column = static_cast<int>(i / depth), k = static_cast<int>(i % depth);
-    const float v = value(column, k), high = round_tf32(v);
-    const long long block = static_cast<long long>(column / kBlockColumns) * (depth / kSlice) + k / kSlice;
-    float* const to = packed + block * parts * kBlockWords + swizzled_word(column % kBlockColumns, k % kSlice);
-    to[0] = high;
-    if (parts == 2) to[kBlockWords] = round_tf32(v - high);
+    const int column = static_cast<int>(i / line), word = static_cast<int>(i % line);
+    const int slice = word / Form::kLine, within = word % Form::kLine;
+    const long long block = static_cast<long long>(column / kBlockColumns) * (depth / kSlice) + slice;
+    float* const to = packed + block * Form::kBlockWords;
+    if constexpr (kPrecision == Precision::kBf16) {
+      const int k = within / 4 * 8 + within % 4;  // and k + 4, in the places of two neighbours: see load_rows
+      to[core_word(column % kBlockColumns, within * 2)] =
+          __uint_as_float(pack_bf16(value(column, slice * kSlice + k), value(column, slice * kSlice + k + 4)));
+    } else {
+      const float v = value(column, slice * kSlice + within), high = round_tf32(v);
+      const int at = swizzled_word(column % kBlockColumns, within);
+      to[at] = high;
+      if constexpr (Form::kParts == 2) to[at + Form::kPartWords] = round_tf32(v - high);
+    }
   }
 }
 

@@ -9,13 +9,38 @@
 
 namespace onnxray::cuda {
 
-// A slice of B in shared memory: for each column 32 words along the sum, 128 bytes, eight columns to 1,024 aligned
-// bytes in which the 16-byte chunks are exchanged (PTX ISA, K-major with 128-byte swizzle). The word of depth k of a
-// column:
+// A slice of B in shared memory, 32 depths of each column.
+//
+// TF32: for each column 32 words along the sum, 128 bytes, eight columns to 1,024 aligned bytes in which the 16-byte
+// chunks are exchanged (PTX ISA, "Shared Memory Matrix Layout", K-major with 128-byte swizzle). The word of depth k of
+// a column:
 inline constexpr int kSwizzledLine = 32, kSwizzledAlignment = 1024;
 ONNXRAY_HOST_DEVICE constexpr int swizzled_word(int column, int k) {
   return column * kSwizzledLine + ((k / 4) ^ (column % 8)) * 4 + k % 4;
 }
+// bfloat16: core matrices of eight columns with eight depths each, 16 bytes to a column, 128 contiguous bytes (the same
+// section, K-major without swizzle); four of them along the sum, then the next eight columns. The word of depths k and
+// k + 1, k even, of a column:
+inline constexpr int kCoreLine = 16, kCoreWords = 32, kCoresDeep = 4;
+ONNXRAY_HOST_DEVICE constexpr int core_word(int column, int k) {
+  return (column / 8 * kCoresDeep + k / 8) * kCoreWords + column % 8 * 4 + k % 8 / 2;
+}
+
+// Of one product: the depths that it multiplies, where those from k on begin in a slice, in bytes, and the matrix
+// descriptor of B but for its address (PTX ISA, "Matrix Descriptor Format"). In units of 16 bytes from bit 16 the step
+// between core matrices along the sum (without swizzle only), from bit 32 the step between groups of eight columns;
+// from bit 62 the swizzle, 1 for 128 bytes.
+template <class Kind>
+inline constexpr int kProductDepth = std::is_same_v<Kind, Bf16> ? 16 : 8;
+template <class Kind>
+ONNXRAY_HOST_DEVICE constexpr unsigned product_begin(int k) {
+  return static_cast<unsigned>(4 * (std::is_same_v<Kind, Bf16> ? core_word(0, k) : k));
+}
+template <class Kind>
+inline constexpr std::uint64_t kMatrixSteps =
+    std::is_same_v<Kind, Bf16>
+        ? std::uint64_t{kCoreWords / 4} << 16 | std::uint64_t{kCoresDeep * kCoreWords / 4} << 32
+        : std::uint64_t{1} << 16 | std::uint64_t{8 * kSwizzledLine / 4} << 32 | std::uint64_t{1} << 62;
 
 // Before the first product, and whenever accumulators or A were written by other instructions since the last one. What
 // defines A stays before it: between the products of a group it would make them wait for one another.
@@ -68,25 +93,42 @@ struct WarpgroupOperand {
   int k;
   bool add;
 };
-template <int NI>
+template <class Kind, int NI>
 ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned lanes) {
   if (lanes != kFullMask) sim::trap("wgmma needs all 32 lanes");
-  constexpr int kCols = 8 * NI;
-  float a[16][8], b[8][kCols], c[16][kCols];
-  const auto tf32 = [](std::uint32_t word) { return std::bit_cast<float>(word & 0xffffe000u); };
+  constexpr bool kPairs = std::is_same_v<Kind, Bf16>;
+  constexpr int kCols = 8 * NI, kDepth = kProductDepth<Kind>;
+  float a[16][kDepth], b[kDepth][kCols], c[16][kCols];
+  const auto unpack = [](std::uint32_t word, int i) {
+    if (!kPairs) return std::bit_cast<float>(word & 0xffffe000u);
+    return std::bit_cast<float>(i == 0 ? word << 16 : word & 0xffff0000u);
+  };
   const auto* first = static_cast<const WarpgroupOperand<NI>*>(operands[0]);
   for (int lane = 0; lane < 32; ++lane) {
     const auto* o = static_cast<const WarpgroupOperand<NI>*>(operands[lane]);
     if (o->b != first->b || o->k != first->k || o->add != first->add) sim::trap("wgmma: the lanes differ in B");
     const int g = lane / 4, q = lane % 4;
-    for (int w = 0; w < 4; ++w) a[g + 8 * (w & 1)][q + 4 * (w >> 1)] = tf32(o->a[w]);
+    for (int w = 0; w < 4; ++w) {
+      for (int i = 0; i < kDepth / 8; ++i) {
+        a[g + 8 * (w & 1)][(q + 4 * (w >> 1)) * (kDepth / 8) + i] = unpack(o->a[w], i);
+      }
+    }
     for (int j = 0; j < NI; ++j) {
       for (int w = 0; w < 4; ++w) c[g + 8 * (w >> 1)][8 * j + 2 * q + (w & 1)] = o->add ? o->acc[j][w] : 0.0f;
     }
   }
-  for (int column = 0; column < kCols; ++column) {
-    for (int k = 0; k < 8; ++k) {
-      b[k][column] = tf32(std::bit_cast<std::uint32_t>(first->b[swizzled_word(column, first->k + k)]));
+  // B as the tensor core finds it: by the descriptor, whatever the layout was meant to be.
+  constexpr std::uint64_t kSteps = kMatrixSteps<Kind>;
+  constexpr unsigned kDeep = (kSteps >> 16 & 0x3fff) * 16, kAcross = (kSteps >> 32 & 0x3fff) * 16;
+  constexpr bool kSwizzle = kSteps >> 62 == 1;
+  const unsigned begin = product_begin<Kind>(first->k);
+  for (unsigned column = 0; column < kCols; ++column) {
+    for (unsigned k = 0; k < kDepth; ++k) {
+      const unsigned along = k * 32 / kDepth;  // bytes: a product has 32 of each column
+      unsigned at = begin + column / 8 * kAcross;
+      at += kSwizzle ? column % 8 * 128 + along : column % 8 * 16 + along / 16 * kDeep + along % 16;
+      if (kSwizzle) at ^= (at >> 7 & 7) << 4;
+      b[k][column] = unpack(std::bit_cast<std::uint32_t>(first->b[at / 4]), k % 2);
     }
   }
   multiply_and_add(c, a, b);
@@ -101,73 +143,88 @@ ONNXRAY_SIM_UNCHECKED void exchange_warpgroup(void* const* operands, unsigned la
 }  // namespace detail
 #endif
 
-// acc (+)= A B for the 64 rows of a warpgroup, 16 to a warp, 8 NI columns and depths [k, k + 8) of a slice of B; TF32.
-// Each warp gives its rows of A and gets those of acc as in mma. NI: 8, 16 or 32. `b` is aligned to kSwizzledAlignment.
-template <int NI>
+// Of the instruction: the accumulators' registers, its shape and what follows `p` in it.
+#define ONNXRAY_ACC_32                                                   \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
+  ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define ONNXRAY_ACC_64                                                               \
+  ONNXRAY_ACC_32                                                                     \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
+  ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define ONNXRAY_ACC_128                                                                          \
+  ONNXRAY_ACC_64                                                                                 \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"             \
+  ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"             \
+  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
+  ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+#define ONNXRAY_ACC(j) "+f"(acc[j][0]), "+f"(acc[j][1]), "+f"(acc[j][2]), "+f"(acc[j][3])
+#define ONNXRAY_ACC4(j) ONNXRAY_ACC(j), ONNXRAY_ACC(j + 1), ONNXRAY_ACC(j + 2), ONNXRAY_ACC(j + 3)
+#define ONNXRAY_ACC8(j) ONNXRAY_ACC4(j), ONNXRAY_ACC4(j + 4)
+// a0 to a3, b and p: the numbers of the operands after the accumulators.
+#define ONNXRAY_WGMMA(shape, immediates, list, a0, a1, a2, a3, descriptor, p, ...)                       \
+  asm volatile("{.reg .pred p; setp.ne.b32 p, %" #p                                                      \
+               ", 0;"                                                                                    \
+               "wgmma.mma_async.sync.aligned." shape " {" list "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 \
+               "}, %" #descriptor ", p, " immediates ";}"                                                \
+               : __VA_ARGS__                                                                             \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(matrix), "r"(static_cast<int>(add)))
+
+// acc (+)= A B for the 64 rows of a warpgroup, 16 to a warp, 8 NI columns and the kProductDepth<Kind> depths of a slice
+// of B that begin at k. Each warp gives its rows of A and gets those of acc as in mma (PTX ISA, "Matrix Fragments for
+// wgmma.mma_async.m64nNk8" and "..m64nNk16"). NI: 8, 16 or 32. `b` is aligned to kSwizzledAlignment.
+template <class Kind, int NI>
 ONNXRAY_DEVICE void warpgroup_multiply(float (&acc)[NI][4], const std::uint32_t (&a)[4], const float* b, int k,
                                        bool add = true) {
   static_assert(NI == 8 || NI == 16 || NI == 32);
 #ifdef ONNXRAY_SIMULATE
   if (reinterpret_cast<std::uintptr_t>(b) % kSwizzledAlignment != 0) sim::trap("wgmma: B is misaligned");
   // The lanes share the reads between them.
-  for (unsigned column = sim::lane(); column < 8 * NI; column += 32) sim::observe_read(b + column * kSwizzledLine, 128);
-  detail::WarpgroupOperand<NI> operand{acc, a, b, k, add};
-  sim::collective("wgmma", kFullMask, &operand, detail::exchange_warpgroup<NI>);
-#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  // Matrix descriptor: address and step between groups of eight columns (1,024 bytes) in 16 bytes, 128-byte swizzle.
-  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(b)) + 4u * static_cast<unsigned>(k);
-  const std::uint64_t descriptor =
-      static_cast<std::uint64_t>((address & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
-#define ONNXRAY_ACC4(j) "+f"(acc[j][0]), "+f"(acc[j][1]), "+f"(acc[j][2]), "+f"(acc[j][3])
-  if constexpr (NI == 8) {
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %37, 0;"
-        "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
-        "%13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-        "{%32, %33, %34, %35}, %36, p, 1, 1;}"
-        : ONNXRAY_ACC4(0), ONNXRAY_ACC4(1), ONNXRAY_ACC4(2), ONNXRAY_ACC4(3), ONNXRAY_ACC4(4), ONNXRAY_ACC4(5),
-          ONNXRAY_ACC4(6), ONNXRAY_ACC4(7)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(static_cast<int>(add)));
-  } else if constexpr (NI == 32) {
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %133, 0;"
-        "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
-        "%13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "{%128, %129, %130, %131}, %132, p, 1, 1;}"
-        : ONNXRAY_ACC4(0), ONNXRAY_ACC4(1), ONNXRAY_ACC4(2), ONNXRAY_ACC4(3), ONNXRAY_ACC4(4), ONNXRAY_ACC4(5),
-          ONNXRAY_ACC4(6), ONNXRAY_ACC4(7), ONNXRAY_ACC4(8), ONNXRAY_ACC4(9), ONNXRAY_ACC4(10), ONNXRAY_ACC4(11),
-          ONNXRAY_ACC4(12), ONNXRAY_ACC4(13), ONNXRAY_ACC4(14), ONNXRAY_ACC4(15), ONNXRAY_ACC4(16), ONNXRAY_ACC4(17),
-          ONNXRAY_ACC4(18), ONNXRAY_ACC4(19), ONNXRAY_ACC4(20), ONNXRAY_ACC4(21), ONNXRAY_ACC4(22), ONNXRAY_ACC4(23),
-          ONNXRAY_ACC4(24), ONNXRAY_ACC4(25), ONNXRAY_ACC4(26), ONNXRAY_ACC4(27), ONNXRAY_ACC4(28), ONNXRAY_ACC4(29),
-          ONNXRAY_ACC4(30), ONNXRAY_ACC4(31)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(static_cast<int>(add)));
+  if constexpr (std::is_same_v<Kind, Bf16>) {
+    for (int column = 8 * static_cast<int>(sim::lane()); column < 8 * NI; column += 256) {
+      sim::observe_read(b + core_word(column, k), 2 * kCoreWords * sizeof(float));
+    }
   } else {
-    asm volatile(
-        "{.reg .pred p; setp.ne.b32 p, %69, 0;"
-        "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, "
-        "%13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-        "{%64, %65, %66, %67}, %68, p, 1, 1;}"
-        : ONNXRAY_ACC4(0), ONNXRAY_ACC4(1), ONNXRAY_ACC4(2), ONNXRAY_ACC4(3), ONNXRAY_ACC4(4), ONNXRAY_ACC4(5),
-          ONNXRAY_ACC4(6), ONNXRAY_ACC4(7), ONNXRAY_ACC4(8), ONNXRAY_ACC4(9), ONNXRAY_ACC4(10), ONNXRAY_ACC4(11),
-          ONNXRAY_ACC4(12), ONNXRAY_ACC4(13), ONNXRAY_ACC4(14), ONNXRAY_ACC4(15)
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor), "r"(static_cast<int>(add)));
+    for (unsigned column = sim::lane(); column < 8 * NI; column += 32) {
+      sim::observe_read(b + column * kSwizzledLine, 128);
+    }
   }
-#undef ONNXRAY_ACC4
+  detail::WarpgroupOperand<NI> operand{acc, a, b, k, add};
+  sim::collective("wgmma", kFullMask, &operand, detail::exchange_warpgroup<Kind, NI>);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(b)) + product_begin<Kind>(k);
+  const std::uint64_t matrix = (address & 0x3ffffu) >> 4 | kMatrixSteps<Kind>;
+  if constexpr (std::is_same_v<Kind, Bf16>) {
+    if constexpr (NI == 8) {
+      ONNXRAY_WGMMA("m64n64k16.f32.bf16.bf16", "1, 1, 0", ONNXRAY_ACC_32, 32, 33, 34, 35, 36, 37, ONNXRAY_ACC8(0));
+    } else if constexpr (NI == 16) {
+      ONNXRAY_WGMMA("m64n128k16.f32.bf16.bf16", "1, 1, 0", ONNXRAY_ACC_64, 64, 65, 66, 67, 68, 69, ONNXRAY_ACC8(0),
+                    ONNXRAY_ACC8(8));
+    } else {
+      ONNXRAY_WGMMA("m64n256k16.f32.bf16.bf16", "1, 1, 0", ONNXRAY_ACC_128, 128, 129, 130, 131, 132, 133,
+                    ONNXRAY_ACC8(0), ONNXRAY_ACC8(8), ONNXRAY_ACC8(16), ONNXRAY_ACC8(24));
+    }
+  } else {
+    if constexpr (NI == 8) {
+      ONNXRAY_WGMMA("m64n64k8.f32.tf32.tf32", "1, 1", ONNXRAY_ACC_32, 32, 33, 34, 35, 36, 37, ONNXRAY_ACC8(0));
+    } else if constexpr (NI == 16) {
+      ONNXRAY_WGMMA("m64n128k8.f32.tf32.tf32", "1, 1", ONNXRAY_ACC_64, 64, 65, 66, 67, 68, 69, ONNXRAY_ACC8(0),
+                    ONNXRAY_ACC8(8));
+    } else {
+      ONNXRAY_WGMMA("m64n256k8.f32.tf32.tf32", "1, 1", ONNXRAY_ACC_128, 128, 129, 130, 131, 132, 133, ONNXRAY_ACC8(0),
+                    ONNXRAY_ACC8(8), ONNXRAY_ACC8(16), ONNXRAY_ACC8(24));
+    }
+  }
 #else
   (void)acc, (void)a, (void)b, (void)k, (void)add;
   __trap();
 #endif
 }
+#undef ONNXRAY_WGMMA
+#undef ONNXRAY_ACC8
+#undef ONNXRAY_ACC4
+#undef ONNXRAY_ACC
+#undef ONNXRAY_ACC_128
+#undef ONNXRAY_ACC_64
+#undef ONNXRAY_ACC_32
 
 }  // namespace onnxray::cuda

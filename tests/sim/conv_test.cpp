@@ -297,6 +297,7 @@ TEST(Conv, SameBitsUnderEverySchedule) {
         Way{3, Precision::kBf16, ProductTile::kNarrow, 1}, Way{10, Precision::kTf32, ProductTile::kNarrow, 1},
         Way{2, Precision::kExact, ProductTile::kGroup64, 1}, Way{2, Precision::kTf32, ProductTile::kGroup128, 2},
         Way{3, Precision::kTf32, ProductTile::kGroup256, 1}, Way{6, Precision::kExact, ProductTile::kGroup128, 1},
+        Way{2, Precision::kBf16, ProductTile::kGroup256, 1}, Way{3, Precision::kBf16, ProductTile::kGroup64, 2},
         Way{13, Precision::kBf16, ProductTile::kMedium, 1}, Way{15, Precision::kExact, ProductTile::kMedium, 1}}) {
     for (const bool backward : {false, true}) {
       const Problem p = problem(cases()[way.number].shape, backward);
@@ -454,10 +455,10 @@ TEST(Conv, PlanChoosesByShape) {
       plan_conv(shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)), Precision::kTf32, {132, false});
   EXPECT_EQ(large.tile, ProductTile::kWide);
   EXPECT_EQ(large.splits, 1);
-  // With warpgroups, which bfloat16 and three channels do not have.
+  // With warpgroups, which three channels do not have.
   const ConvShape middle = shape(32, 1, 128, 128, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1));
   EXPECT_EQ(plan_conv(middle, Precision::kTf32, {132, true}).tile, ProductTile::kGroup128);
-  EXPECT_EQ(plan_conv(middle, Precision::kBf16, {132, true}).tile, ProductTile::kWide);
+  EXPECT_EQ(plan_conv(middle, Precision::kBf16, {132, true}).tile, ProductTile::kGroup128);
   EXPECT_FALSE(tile_serves(ProductTile::kGroup64, shape(1, 1, 3, 64, axis(8, 3), axis(8, 3)), Precision::kExact));
   ConvShape first = shape(32, 1, 3, 64, axis(224, 7, 2, 3, 3), axis(224, 7, 2, 3, 3));
   first.backward = true;
