@@ -27,22 +27,20 @@ conv_depthwise(ConvArgs p, const float* in, const float* packed, float* out, Epi
   const long long number = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (number >= static_cast<long long>(p.images) * c.d.count * c.h.count * strips * vectors) return;
   const int channel = static_cast<int>(number % vectors) * kVector;
-  long long rest = number / vectors;
+  const long long rest = number / vectors;
   const int w0 = static_cast<int>(rest % strips) * kDepthwiseColumns;
-  rest /= strips;
-  const int h = static_cast<int>(rest % c.h.count);
-  rest /= c.h.count;
-  const int d = static_cast<int>(rest % c.d.count), image = static_cast<int>(rest / c.d.count);
+  const OutputPosition at = output_position(p, c, static_cast<int>(rest / strips), w0);
 
   float acc[kDepthwiseColumns][kVector] = {};
   for (int td = 0; td < c.d.taps; ++td) {
-    const int sd = c.d.base + d * c.d.in_step + td * c.d.base_step;
+    const int sd = at.place.d + td * c.d.base_step;
     if (sd < 0 || sd >= c.d.in_extent) continue;
     for (int th = 0; th < c.h.taps; ++th) {
-      const int sh = c.h.base + h * c.h.in_step + th * c.h.base_step;
+      const int sh = at.place.h + th * c.h.base_step;
       if (sh < 0 || sh >= c.h.in_extent) continue;
       const float* line =
-          in + ((static_cast<long long>(image) * c.d.in_extent + sd) * c.h.in_extent + sh) * c.w.in_extent * p.groups;
+          in + (at.place.source +
+                ((td * c.d.base_step * c.h.in_extent + th * c.h.base_step) * c.w.in_extent - at.place.w) * p.groups);
       const int tap = ((c.d.tap_first + td * c.d.tap_step) * p.axis[1].kernel + c.h.tap_first + th * c.h.tap_step) *
                           p.axis[2].kernel +
                       c.w.tap_first;
@@ -57,7 +55,7 @@ conv_depthwise(ConvArgs p, const float* in, const float* packed, float* out, Epi
         }
 #pragma unroll
         for (int i = 0; i < kDepthwiseColumns; ++i) {
-          const int sw = c.w.base + (w0 + i) * c.w.in_step + tw * c.w.base_step;
+          const int sw = at.place.w + i * c.w.in_step + tw * c.w.base_step;
           if (sw < 0 || sw >= c.w.in_extent) continue;
           const float* from = line + static_cast<long long>(sw) * p.groups + channel;
           if constexpr (kVector == 4) {
@@ -73,19 +71,15 @@ conv_depthwise(ConvArgs p, const float* in, const float* packed, float* out, Epi
       }
     }
   }
-  const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
-  const int out_w = p.backward ? p.axis[2].x : p.axis[2].y;
-  const long long line =
-      (static_cast<long long>(image) * out_d + c.d.first + d * c.d.out_step) * out_h + c.h.first + h * c.h.out_step;
 #pragma unroll
   for (int i = 0; i < kDepthwiseColumns; ++i) {
     if (w0 + i >= c.w.count) continue;
-    const long long at = (line * out_w + c.w.first + (w0 + i) * c.w.out_step) * p.groups + channel;
+    const int result = at.result + i * c.w.out_step * p.groups + channel;
     if constexpr (kVector == 4) {
-      finish_pair(acc[i][0], acc[i][1], epilogue, channel, at, out);
-      finish_pair(acc[i][2], acc[i][3], epilogue, channel + 2, at + 2, out);
+      finish_pair(acc[i][0], acc[i][1], epilogue, channel, result, out);
+      finish_pair(acc[i][2], acc[i][3], epilogue, channel + 2, result + 2, out);
     } else {
-      out[at] = finish(acc[i][0], epilogue, channel, at);
+      out[result] = finish(acc[i][0], epilogue, channel, result);
     }
   }
 }

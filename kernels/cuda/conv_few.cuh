@@ -32,22 +32,22 @@ conv_few(ConvArgs p, const float* in, const float* packed, float* out, Epilogue<
   const bool exists = unit < static_cast<long long>(p.images) * c.d.count * c.h.count * across;
   const int first = static_cast<int>(unit % across) * kFewPositions;
   const int line = exists ? static_cast<int>(unit / across) : 0;
-  const int h = line % c.h.count, d = line / c.h.count % c.d.count, image = line / c.h.count / c.d.count;
+  const OutputPosition at = output_position(p, c, line, first);
   const int positions = !exists ? 0 : c.w.count - first < kFewPositions ? c.w.count - first : kFewPositions;
   const int channels = p.in_channels;
 
   float v[kFewPositions * kFewChannels] = {};
   for (int tap = 0; tap < c.taps(); ++tap) {
     const int tw = tap % c.w.taps, th = tap / c.w.taps % c.h.taps, td = tap / c.w.taps / c.h.taps;
-    const int in_d = c.d.base + d * c.d.in_step + td * c.d.base_step;
-    const int in_h = c.h.base + h * c.h.in_step + th * c.h.base_step;
-    const int in_w = c.w.base + first * c.w.in_step + tw * c.w.base_step;
+    const int in_d = at.place.d + td * c.d.base_step, in_h = at.place.h + th * c.h.base_step;
+    const int in_w = at.place.w + tw * c.w.base_step;
     if (static_cast<unsigned>(in_d) >= static_cast<unsigned>(c.d.in_extent) ||
         static_cast<unsigned>(in_h) >= static_cast<unsigned>(c.h.in_extent)) {
       continue;
     }
     const float* const row =
-        in + ((static_cast<long long>(image) * c.d.in_extent + in_d) * c.h.in_extent + in_h) * c.w.in_extent * channels;
+        in + (at.place.source +
+              ((td * c.d.base_step * c.h.in_extent + th * c.h.base_step) * c.w.in_extent - at.place.w) * channels);
     const float4* const weights =
         reinterpret_cast<const float4*>(packed) + (static_cast<long long>(number) * taps + tap) * channels;
     for (int channel = 4 * part; channel < channels; channel += 4 * kFewLanes) {
@@ -69,17 +69,10 @@ conv_few(ConvArgs p, const float* in, const float* packed, float* out, Epilogue<
   halve<kFewLanes / 2, kFewPositions * kFewChannels / 2>(v, part);
   const int position = part / 2, channel = part % 2 * 2;
   if (position >= positions) return;
-  const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
-  const int out_w = p.backward ? p.axis[2].x : p.axis[2].y;
-  const long long pixel =
-      ((static_cast<long long>(image) * out_d + c.d.first + d * c.d.out_step) * out_h + c.h.first + h * c.h.out_step) *
-          out_w +
-      c.w.first + (first + position) * c.w.out_step;
+  const int result = at.result + position * c.w.out_step * p.out_channels + channel;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    if (channel + i >= p.out_channels) break;
-    const long long at = pixel * p.out_channels + channel + i;
-    out[at] = finish(v[i], epilogue, channel + i, at);
+    if (channel + i < p.out_channels) out[result + i] = finish(v[i], epilogue, channel + i, result + i);
   }
 }
 

@@ -7,11 +7,7 @@
 namespace onnxray::cuda {
 namespace {
 
-// Where a row of the tile begins in the source and in the result. Without a row, `d` is so low that no tap is inside.
-struct RowPlace {
-  int source, d, h, w;
-};
-constexpr int kNowhere = -(1 << 29);
+constexpr int kNowhere = -(1 << 29);  // as `d` of a row that does not exist: no tap is inside
 
 // What the loader needs of the source; in shared memory, as registers are what limits the tiles.
 struct GatherSource {
@@ -112,31 +108,16 @@ template <int kRows, int kThreads>
 ONNXRAY_DEVICE void place_rows(const ConvArgs& p, const ConvClass& c, int first_row, RowPlace* places, int* results,
                                GatherSource* source) {
   const int rows = p.images * c.positions();
-  const int in_pixel = p.groups * p.in_channels, out_pixel = p.groups * p.out_channels;
-  const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
-  const int out_w = p.backward ? p.axis[2].x : p.axis[2].y;
   for (int i = static_cast<int>(threadIdx.x); i < kRows; i += kThreads) {
     const int row = first_row + i;
-    RowPlace place{0, kNowhere, 0, 0};
-    int result = -1;
-    if (row < rows) {
-      const int w = row % c.w.count, rest = row / c.w.count, h = rest % c.h.count, above = rest / c.h.count;
-      const int d = above % c.d.count, image = above / c.d.count;
-      place.d = c.d.base + d * c.d.in_step;
-      place.h = c.h.base + h * c.h.in_step;
-      place.w = c.w.base + w * c.w.in_step;
-      place.source =
-          (((image * c.d.in_extent + place.d) * c.h.in_extent + place.h) * c.w.in_extent + place.w) * in_pixel;
-      result = (((image * out_d + c.d.first + d * c.d.out_step) * out_h + c.h.first + h * c.h.out_step) * out_w +
-                c.w.first + w * c.w.out_step) *
-               out_pixel;
-    }
-    places[i] = place;
-    results[i] = result;
+    OutputPosition at{{0, kNowhere, 0, 0}, -1};
+    if (row < rows) at = output_position(p, c, row / c.w.count, row % c.w.count);
+    places[i] = at.place;
+    results[i] = at.result;
   }
   if (threadIdx.x == 0) {
-    *source = {c.d.in_extent, c.h.in_extent, c.w.in_extent, c.d.base_step, c.h.base_step, c.w.base_step,
-               c.d.taps,      c.h.taps,      c.w.taps,      p.in_channels, in_pixel};
+    *source = {c.d.in_extent, c.h.in_extent, c.w.in_extent, c.d.base_step, c.h.base_step,           c.w.base_step,
+               c.d.taps,      c.h.taps,      c.w.taps,      p.in_channels, p.groups * p.in_channels};
   }
   __syncthreads();
 }

@@ -22,9 +22,7 @@ struct TileRows {
 // For all threads of the block.
 template <int kRows, int kThreads>
 ONNXRAY_DEVICE void find_rows(const ConvArgs& p, const ConvClass& c, int first_row, TileRows<kRows>& to) {
-  const int in_pixel = p.groups * p.in_channels, out_pixel = p.groups * p.out_channels;
-  const int out_d = p.backward ? p.axis[0].x : p.axis[0].y, out_h = p.backward ? p.axis[1].x : p.axis[1].y;
-  const int out_w = p.backward ? p.axis[2].x : p.axis[2].y, rows = p.images * c.positions();
+  const int in_pixel = p.groups * p.in_channels, rows = p.images * c.positions();
   const auto taps_inside = [](const GatherAxis& g, int base) {
     unsigned inside = 0;
     for (int t = 0; t < g.taps; ++t) {
@@ -36,18 +34,12 @@ ONNXRAY_DEVICE void find_rows(const ConvArgs& p, const ConvClass& c, int first_r
   };
   for (int i = static_cast<int>(threadIdx.x); i < kRows; i += kThreads) {
     const int row = first_row + i;
-    int source = 0, result = -1;
+    OutputPosition at{{}, -1};
     unsigned taps = 0;
     if (row < rows) {
-      const int w = row % c.w.count, rest = row / c.w.count, h = rest % c.h.count, above = rest / c.h.count;
-      const int d = above % c.d.count, image = above / c.d.count;
-      const int in_d = c.d.base + d * c.d.in_step, in_h = c.h.base + h * c.h.in_step, in_w = c.w.base + w * c.w.in_step;
-      source = (((image * c.d.in_extent + in_d) * c.h.in_extent + in_h) * c.w.in_extent + in_w) * in_pixel;
-      result = (((image * out_d + c.d.first + d * c.d.out_step) * out_h + c.h.first + h * c.h.out_step) * out_w +
-                c.w.first + w * c.w.out_step) *
-               out_pixel;
-      const unsigned inside_d = taps_inside(c.d, in_d), inside_h = taps_inside(c.h, in_h);
-      const unsigned inside_w = taps_inside(c.w, in_w);
+      at = output_position(p, c, row / c.w.count, row % c.w.count);
+      const unsigned inside_d = taps_inside(c.d, at.place.d), inside_h = taps_inside(c.h, at.place.h);
+      const unsigned inside_w = taps_inside(c.w, at.place.w);
       int shift = 0;
       for (int td = 0; td < c.d.taps; ++td) {
         for (int th = 0; th < c.h.taps; ++th, shift += c.w.taps) {
@@ -55,9 +47,9 @@ ONNXRAY_DEVICE void find_rows(const ConvArgs& p, const ConvClass& c, int first_r
         }
       }
     }
-    to.source[i] = source;
+    to.source[i] = at.place.source;
     to.taps[i] = taps;
-    to.result[i] = result;
+    to.result[i] = at.result;
   }
   for (int tap = static_cast<int>(threadIdx.x); tap <= kMostTaps; tap += kThreads) {
     int offset = 0;
