@@ -93,7 +93,11 @@ class Session {
     std::vector<std::string> notices;
     [[nodiscard]] std::vector<const Graph*> graphs() const { return {&whole, suffix.get()}; }
   };
-  struct Asked;  // what the structure depends on
+  // What the structure depends on.
+  struct Asked {
+    std::vector<std::string> vary, from;
+    bool cut_at_from = false, any_dtype = false;
+  };
   [[nodiscard]] Structure structure_of(const Graph& canonical, const Asked& asked) const;
 
   Tensor run_prefix(const std::string& value, const CutValue& shape) const;

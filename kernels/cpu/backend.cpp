@@ -10,7 +10,8 @@ const Backend& cpu_backend() {
     cpu::register_activation(b);
     cpu::register_matmul(b);
     cpu::register_conv(b);
-    cpu::register_pool(b);
+    cpu::register_max_pool(b);
+    cpu::register_average_pool(b);
     cpu::register_norm(b);
     cpu::register_reduce(b);
     cpu::register_layout(b);

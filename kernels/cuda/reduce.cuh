@@ -4,6 +4,7 @@
 #pragma once
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/fold.cuh"
+#include "kernels/cuda/number_types.cuh"
 
 namespace onnxray::cuda {
 
@@ -82,28 +83,6 @@ Step reduce_step(const PrepareCtx& c, Finish finish) {
     launch(reduce_kernel<F, T, Finish>, grid_of(r.outputs, kThreads / r.lanes), Dim3{kThreads}, kThreads * sizeof(T),
            a.stream, r, F::template start<T>(), finish, static_cast<const T*>(a.in[0]), static_cast<T*>(a.out[0]));
   }};
-}
-
-template <class F>
-Step with_number(DType t, F&& f) {
-  switch (t) {
-    case DType::f32: return f.template operator()<float>();
-    case DType::f64: return f.template operator()<double>();
-    case DType::i64: return f.template operator()<std::int64_t>();
-    case DType::i32: return f.template operator()<std::int32_t>();
-    default: return {};
-  }
-}
-
-// For what compares and does not add; a boolean is 0 or 1.
-template <class F>
-Step with_ordered(DType t, F&& f) {
-  switch (t) {
-    case DType::i8: return f.template operator()<std::int8_t>();
-    case DType::u8:
-    case DType::boolean: return f.template operator()<std::uint8_t>();
-    default: return with_number(t, f);
-  }
 }
 
 template <class F>

@@ -6,29 +6,19 @@
 
 #include "algorithms/attribution/rules/deep_lift_rules.h"
 #include "engine/autodiff.h"
-#include "kernels/cpu/cpu.h"
+#include "tests/algorithms/graph_values.h"
 #include "tests/algorithms/support.h"
 
 namespace onnxray {
 namespace {
 
+using testing::compute;
 using testing::largest;
 using testing::largest_difference;
 using testing::thrown_by;
 using testing::wave;
 using Numbers = std::vector<double>;
 using Forward = std::function<ValueId(Builder&, ValueId)>;
-
-std::vector<Numbers> compute(Graph g, std::vector<ValueId> outputs, const std::vector<Tensor>& inputs) {
-  g.set_outputs(std::move(outputs));
-  const auto plan = Plan::compile(lower_for(cpu_backend(), g, evaluator_of(cpu_backend())), cpu_backend(), nullptr);
-  PlanRun run(plan);
-  for (std::size_t i = 0; i < inputs.size(); ++i) run.bind(i, inputs[i]);
-  run.execute();
-  std::vector<Numbers> out;
-  for (std::size_t i = 0; i < plan->graph().outputs().size(); ++i) out.push_back(run.output(i).to_doubles());
-  return out;
-}
 
 struct Lifted {
   Numbers multipliers, gradient, y, y_ref;

@@ -5,28 +5,18 @@
 #include <gtest/gtest.h>
 
 #include "engine/autodiff.h"
-#include "kernels/cpu/cpu.h"
+#include "tests/algorithms/graph_values.h"
 #include "tests/algorithms/support.h"
 
 namespace onnxray {
 namespace {
 
+using testing::compute;
 using testing::largest_difference;
 using testing::thrown_by;
+using testing::total;
 using testing::wave;
 using Numbers = std::vector<double>;
-
-// Runs a graph whose inputs are bound in order.
-std::vector<Numbers> compute(Graph g, std::vector<ValueId> outputs, const std::vector<Tensor>& inputs) {
-  g.set_outputs(std::move(outputs));
-  const auto plan = Plan::compile(lower_for(cpu_backend(), g, evaluator_of(cpu_backend())), cpu_backend(), nullptr);
-  PlanRun run(plan);
-  for (std::size_t i = 0; i < inputs.size(); ++i) run.bind(i, inputs[i]);
-  run.execute();
-  std::vector<Numbers> out;
-  for (std::size_t i = 0; i < plan->graph().outputs().size(); ++i) out.push_back(run.output(i).to_doubles());
-  return out;
-}
 
 // a [rows, n] times b [n, m], either one transposed by swapping the caller's index.
 Numbers times(const Numbers& a, const Numbers& b, std::size_t rows, std::size_t n, std::size_t m,
@@ -38,12 +28,6 @@ Numbers times(const Numbers& a, const Numbers& b, std::size_t rows, std::size_t 
     }
   }
   return out;
-}
-
-double total(const Numbers& v) {
-  double s = 0;
-  for (const double x : v) s += x;
-  return s;
 }
 
 constexpr std::int64_t kIn = 5, kHidden = 5, kOut = 3;

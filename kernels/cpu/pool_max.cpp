@@ -1,93 +1,12 @@
-// Pooling in either layout. Planes (NCHW) and channel runs (NHWC) share one walk over window positions.
-#include <cmath>
-#include <cstring>
+// The maximum of each window, its gradient, and the values where another pass had its maxima.
 #include <limits>
 
 #include "engine/ops/pool_taps.h"
-#include "kernels/cpu/conv_problem.h"
+#include "kernels/cpu/pool_walk.h"
 #include "kernels/cpu/vectorise.h"
 
 namespace onnxray::cpu {
 namespace {
-
-struct Pool {
-  ConvSide x, y;
-  Window window;
-  bool channels_last = false, include_pad = false;
-  std::int64_t batch = 0, channels = 0, divisor = 0;
-};
-
-Pool pool_of(const PrepareCtx& c, const Dims& x, const Dims& y) {
-  Pool p;
-  p.channels_last = is_channels_last(c.attrs);
-  p.x = conv_side(x, 1, p.channels_last);
-  p.y = conv_side(y, 1, p.channels_last);
-  p.batch = x[0];
-  p.channels = p.x.channels;
-  if (c.attrs.has("kernel")) p.window = read_window(c.attrs, c.attrs.ints("kernel"));
-  p.include_pad = c.attrs.integer("count_include_pad", 0) != 0;
-  p.divisor = c.attrs.integer("divisor", 0);
-  return p;
-}
-
-// The taps of one window that lie inside the input, as start and step per axis, and the plain mean's divisor.
-struct Box {
-  TapRange r[3];
-  std::int64_t start[3];
-  std::int64_t count = 1;
-};
-
-Box box_at(const Pool& p, std::int64_t position) {
-  Box b;
-  for (std::size_t a = 3; a-- > 0;) {
-    const Window& w = p.window;
-    b.start[a] = position % p.y.space[a] * w.stride[a] - w.begin[a];
-    position /= p.y.space[a];
-    b.r[a] = taps_inside(b.start[a], w.kernel[a], w.dilation[a], 0, p.x.space[a]);
-    const TapRange padded = taps_inside(b.start[a], w.kernel[a], w.dilation[a], -w.begin[a], p.x.space[a] + w.end[a]);
-    b.count *= p.include_pad ? padded.last - padded.first : b.r[a].last - b.r[a].first;
-  }
-  if (p.divisor > 0) b.count = p.divisor;
-  return b;
-}
-
-// body(flat index in the spatial plane) for every tap inside.
-template <class F>
-void for_taps(const Pool& p, const Box& b, const F& body) {
-  const Window& w = p.window;
-  for (std::int64_t d = b.r[0].first; d < b.r[0].last; ++d) {
-    for (std::int64_t h = b.r[1].first; h < b.r[1].last; ++h) {
-      const std::int64_t row =
-          ((b.start[0] + d * w.dilation[0]) * p.x.space[1] + b.start[1] + h * w.dilation[1]) * p.x.space[2];
-      for (std::int64_t v = b.r[2].first; v < b.r[2].last; ++v) body(row + b.start[2] + v * w.dilation[2]);
-    }
-  }
-}
-
-std::int64_t volume(const Extents& e) { return e[0] * e[1] * e[2]; }
-
-// Work is cut into (image, channel) planes, or (image, position) channel runs when channels come last.
-// body(image, c0, c1, p0, p1): channels and output positions of the piece.
-template <class F>
-void for_pieces(const Pool& p, std::int64_t positions, const F& body) {
-  if (p.channels_last) {
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, p.channels));
-    const std::int64_t pieces = (positions + grain - 1) / grain;
-    parallel_for(p.batch * pieces, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t p0 = i % pieces * grain;
-        body(i / pieces, std::int64_t{0}, p.channels, p0, std::min(positions, p0 + grain));
-      }
-    });
-    return;
-  }
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, positions));
-  parallel_for(p.batch * p.channels, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      body(i / p.channels, i % p.channels, i % p.channels + 1, std::int64_t{0}, positions);
-    }
-  });
-}
 
 template <class T>
 T lowest() {
@@ -222,74 +141,6 @@ Step max_pool_pick(const PrepareCtx& c) {
   }};
 }
 
-template <class T>
-Step avg_pool(const PrepareCtx& c) {
-  const Pool p = pool_of(c, c.dims(0), c.out_dims());
-  const std::int64_t unit = p.x.stride[2], cx = p.x.channel_stride, cy = p.y.channel_stride;
-  return {[=](const RunArgs& a) {
-    const T* x = static_cast<const T*>(a.in[0]);
-    T* y = static_cast<T*>(a.out[0]);
-    for_pieces(p, volume(p.y.space),
-               [&](std::int64_t n, std::int64_t c0, std::int64_t c1, std::int64_t p0, std::int64_t p1) {
-                 for (std::int64_t o = p0; o < p1; ++o) {
-                   const Box box = box_at(p, o);
-                   const T* from = x + n * p.x.batch_stride;
-                   T* to = y + n * p.y.batch_stride + o * p.y.stride[2];
-                   for (std::int64_t ch = c0; ch < c1; ++ch) to[ch * cy] = 0;
-                   if (box.count == 0) continue;
-                   if (cx == 1 && cy == 1) {
-                     for_taps(p, box, [&](std::int64_t at) {
-                       const T* row = from + at * unit;
-                       for (std::int64_t ch = c0; ch < c1; ++ch) to[ch] += row[ch];
-                     });
-                   } else {
-                     for (std::int64_t ch = c0; ch < c1; ++ch) {
-                       T s = 0;
-                       for_taps(p, box, [&](std::int64_t at) { s += from[at * unit + ch * cx]; });
-                       to[ch * cy] = s;
-                     }
-                   }
-                   const T count = static_cast<T>(box.count);
-                   for (std::int64_t ch = c0; ch < c1; ++ch) to[ch * cy] /= count;
-                 }
-               });
-  }};
-}
-
-template <class T>
-Step avg_pool_grad(const PrepareCtx& c) {
-  const Pool p = pool_of(c, c.out_dims(), c.dims(0));
-  const std::int64_t in = volume(p.x.space), out = volume(p.y.space);
-  return {[=](const RunArgs& a) {
-    const T* dy = static_cast<const T*>(a.in[0]);
-    T* dx = static_cast<T*>(a.out[0]);
-    const std::int64_t run = p.channels_last ? 64 : 1;
-    const std::int64_t runs = (p.channels + run - 1) / run;
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, run * (in + out)));
-    const std::int64_t cx = p.x.channel_stride, cy = p.y.channel_stride;
-    parallel_for(p.batch * runs, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t n = i / runs, c0 = i % runs * run, c1 = std::min(p.channels, c0 + run);
-        T* to = dx + n * p.x.batch_stride;
-        const T* from = dy + n * p.y.batch_stride;
-        for (std::int64_t s = 0; s < in; ++s) {
-          for (std::int64_t ch = c0; ch < c1; ++ch) to[s * p.x.stride[2] + ch * cx] = 0;
-        }
-        for (std::int64_t o = 0; o < out; ++o) {
-          const Box box = box_at(p, o);
-          if (box.count == 0) continue;
-          const T count = static_cast<T>(box.count);
-          for_taps(p, box, [&](std::int64_t at) {
-            for (std::int64_t ch = c0; ch < c1; ++ch) {
-              to[at * p.x.stride[2] + ch * cx] += from[o * p.y.stride[2] + ch * cy] / count;
-            }
-          });
-        }
-      }
-    });
-  }};
-}
-
 // body(flat element of y, window's box) for every element.
 template <class F>
 void for_elements(const Pool& p, const F& body) {
@@ -389,14 +240,10 @@ Step max_pool_pick_any(const PrepareCtx& c) {
 
 }  // namespace
 
-void register_pool(Backend& b) {
+void register_max_pool(Backend& b) {
   b.add("max_pool", max_pool_any);
   b.add("max_pool_grad", max_pool_grad_any);
   b.add("max_pool_pick", max_pool_pick_any);
-  b.add("avg_pool",
-        [](const PrepareCtx& c) { return visit_float(c.dtype(0), [&]<class T>() { return avg_pool<T>(c); }); });
-  b.add("avg_pool_grad",
-        [](const PrepareCtx& c) { return visit_float(c.dtype(0), [&]<class T>() { return avg_pool_grad<T>(c); }); });
 }
 
 }  // namespace onnxray::cpu
