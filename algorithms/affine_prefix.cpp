@@ -106,12 +106,6 @@ std::size_t budget_of(const Session& session) {
 // The only part's memory, or all parts joined.
 Tensor joined(const std::vector<Tensor>& parts) { return parts.size() == 1 ? parts[0] : stack_rows(parts); }
 
-Dims with_rows(std::int64_t rows, const Dims& row_dims) {
-  Dims d = row_dims;
-  d.insert(d.begin(), rows);
-  return d;
-}
-
 }  // namespace
 
 std::vector<const Graph*> AffinePrefix::Prefix::graphs() const {

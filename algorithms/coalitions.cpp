@@ -15,12 +15,6 @@ constexpr const char* kPresent = "present";   // bool or float [R, F]
 constexpr const char* kMaskRow = "mask row";  // int64 [R], where examples differ in their features
 std::string ids_input(std::size_t i) { return "ids " + std::to_string(i); }
 
-Dims with_rows(std::int64_t rows, const Dims& mask_dims) {
-  Dims d = mask_dims;
-  d.insert(d.begin(), rows);
-  return d;
-}
-
 // Rows of coalitions: where(present, x, baseline), or present x + (1 - present) baseline for blends.
 RowSpec coalition_rows(const Features& features, const Session& session, bool blends) {
   RowSpec spec;

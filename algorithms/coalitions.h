@@ -51,6 +51,30 @@ class CoalitionList final : public CoalitionSet {
   std::unordered_multimap<std::uint64_t, std::int64_t> numbers_;  // by hash of the bits
 };
 
+// Draws of coalitions, with repetitions: equal ones share a number. The full coalition, for the example's own value, is
+// number 0.
+class DrawnCoalitions : public CoalitionSet {
+ public:
+  [[nodiscard]] std::int64_t size() const override { return list_.size(); }
+  void write(std::int64_t u, std::span<double> present) const override { list_.write(u, present); }
+  [[nodiscard]] std::int64_t full() const override { return list_.full(); }
+  [[nodiscard]] const std::vector<std::int64_t>& numbers() const { return numbers_; }  // of every draw
+  [[nodiscard]] const std::vector<double>& members() const { return members_; }        // [draws, features]
+
+ protected:
+  explicit DrawnCoalitions(std::int64_t features) : CoalitionSet(features), list_(features) {}
+  // present: 0 or 1 for every feature.
+  void draw(std::span<const std::uint8_t> present) {
+    numbers_.push_back(list_.add(present));
+    members_.insert(members_.end(), present.begin(), present.end());
+  }
+
+ private:
+  CoalitionList list_;
+  std::vector<std::int64_t> numbers_;
+  std::vector<double> members_;
+};
+
 // All of them: coalition u is the bit set u.
 class EverySubset final : public CoalitionSet {
  public:

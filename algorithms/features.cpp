@@ -11,12 +11,6 @@
 namespace onnxray {
 namespace {
 
-Dims with_rows(std::int64_t rows, const Dims& row_dims) {
-  Dims d = row_dims;
-  d.insert(d.begin(), rows);
-  return d;
-}
-
 // ids [1 or examples, dims that broadcast to a row]; throws for another shape or ids that are no integers.
 Tensor checked_ids(const CutValue& c, const Tensor& given, std::int64_t examples) {
   const Dims& row = c.row_dims;

@@ -8,12 +8,6 @@
 namespace onnxray {
 namespace {
 
-Dims with_rows(std::int64_t rows, const Dims& row_dims) {
-  Dims d = row_dims;
-  d.insert(d.begin(), rows);
-  return d;
-}
-
 class RowGraph final : public FoldCtx {
  public:
   RowGraph(Builder& b, const Session& session, const RowSpec& spec, const std::vector<Tensor>& baselines,

@@ -3,6 +3,12 @@
 
 namespace onnxray {
 
+Dims with_rows(std::int64_t rows, const Dims& row_dims) {
+  Dims d = row_dims;
+  d.insert(d.begin(), rows);
+  return d;
+}
+
 Dims row_dims_of(const Dims& one_row, const RowMap& rows) {
   if (!rows.is_rows()) return one_row;
   Dims d = one_row;

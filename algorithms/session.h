@@ -73,6 +73,8 @@ class Session {
   // A value that carries what varies to the scalars without passing any of the from values `which`; empty if they cut
   // all paths.
   [[nodiscard]] std::string bypass(const std::vector<std::size_t>& which) const;
+  // The same past all of them.
+  [[nodiscard]] std::string bypass() const;
   // Whether none of the from values `which` depends on another.
   [[nodiscard]] bool are_parallel(const std::vector<std::size_t>& which) const;
   // Throws naming an inner from value that no scalar depends on.
@@ -131,6 +133,8 @@ class Session {
 [[nodiscard]] ValueId from_rows_first(Builder& b, ValueId v, const Dims& one_row, const RowMap& rows, bool batched);
 // dims of one row of a value as users see it.
 [[nodiscard]] Dims row_dims_of(const Dims& one_row, const RowMap& rows);
+// [rows, row_dims...]
+[[nodiscard]] Dims with_rows(std::int64_t rows, const Dims& row_dims);
 
 // Position of an index (trailing extents of 1 may be left out, negative numbers count from the end) in one row of
 // `what`.

@@ -1,6 +1,7 @@
 // What follows from the structure of a request alone, whatever its contents: where the canonical graph is cut, how its
 // values carry rows, and which of them depend on which.
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "algorithms/session.h"
@@ -208,6 +209,12 @@ std::string Session::bypass(const std::vector<std::size_t>& which) const {
     }
   }
   return suffix_->label(target);
+}
+
+std::string Session::bypass() const {
+  std::vector<std::size_t> all(from_.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return bypass(all);
 }
 
 bool Session::are_parallel(const std::vector<std::size_t>& which) const {

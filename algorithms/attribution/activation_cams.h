@@ -11,10 +11,7 @@ namespace onnxray {
 struct EigenCam {
   bool relu_attributions = false;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // w_k = (F - F_k) / F, F_k the scalar with channel k of the layer set to zero; relu of the sum. Desai, Ramaswamy,
@@ -23,10 +20,7 @@ struct EigenCam {
 struct AblationCam {
   bool relu_attributions = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // w = softmax over channels of F(x * H_k), H_k the channel scaled to [0, 1] and enlarged to the picture, bilinear for
@@ -36,10 +30,7 @@ struct AblationCam {
 struct ScoreCam {
   bool relu_attributions = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 Attribution run_method(const Model& model, const EigenCam& options, const Request& request);

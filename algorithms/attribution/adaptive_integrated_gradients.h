@@ -6,6 +6,7 @@
 // what is left of the budget and halves the rest, or takes them all when they fit.
 #pragma once
 #include "algorithms/attribution.h"
+#include "algorithms/quadrature.h"
 
 namespace onnxray {
 
@@ -27,7 +28,7 @@ struct AdaptiveIntegratedGradients {
       max_steps);
     v({.name = "multiply_by_inputs", .description = "multiply the path's mean gradient by x - baseline"},
       multiply_by_inputs);
-    v({.name = "baselines", .description = "where the path starts: a number, blur, or a file"}, baselines);
+    v(path_start_option(), baselines);
   }
 };
 

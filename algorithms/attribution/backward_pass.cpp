@@ -14,7 +14,7 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
     const std::int64_t examples = session.examples(), k = static_cast<std::int64_t>(session.to().size());
     Scheduler scheduler(part.compute, pass.phase, examples);
     const bool conserves =
-        pass.rules && pass.rules->carries == Carries::kRelevance && is_one_layer(session) && bypass_of(session).empty();
+        pass.rules && pass.rules->carries == Carries::kRelevance && is_one_layer(session) && session.bypass().empty();
     RowProgram program(
         session,
         {.key = pass.key, .gradient = true, .values = pass.times_value, .absorbed = conserves, .rules = pass.rules}, {},
@@ -55,34 +55,6 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
     scheduler.report(session, out.report);
     return out;
   });
-}
-
-std::string bypass_of(const Session& session) {
-  const Graph& g = session.suffix();
-  const auto index = [](ValueId v) { return static_cast<std::size_t>(v); };
-  const std::size_t targets = session.targets().size();
-  std::vector<char> read(g.value_count(), 0), reached(g.value_count(), 0);
-  for (std::size_t i = targets; i < g.outputs().size(); ++i) read[index(g.outputs()[i])] = 1;
-  for (std::size_t i = 0; i < session.vary().size(); ++i) {
-    const ValueId v = g.inputs()[i];
-    reached[index(v)] = read[index(v)] == 0;
-  }
-  std::vector<std::string> through(g.value_count());
-  for (const Node& node : g.nodes()) {
-    for (const ValueId in : node.inputs) {
-      if (in == kNoValue || reached[index(in)] == 0) continue;
-      for (const ValueId out : node.outputs) {
-        if (read[index(out)] != 0) continue;
-        reached[index(out)] = 1;
-        through[index(out)] = node.name;
-      }
-    }
-  }
-  for (std::size_t i = 0; i < targets; ++i) {
-    const ValueId to = g.outputs()[i];
-    if (reached[index(to)] != 0) return through[index(to)].empty() ? g.label(to) : through[index(to)];
-  }
-  return {};
 }
 
 std::vector<double> row_sums(const Attribution& a, std::size_t rows) {

@@ -24,8 +24,6 @@ struct BackwardPass {
 // what constants absorbed of it.
 [[nodiscard]] Attribution run_backward_pass(const Model& model, const Request& request, const BackwardPass& pass);
 
-// A node through which the `to` values depend on what varies without passing a `from` value; empty if there is none.
-[[nodiscard]] std::string bypass_of(const Session& session);
 // Sums over one row of all attributions: [examples * scalars].
 [[nodiscard]] std::vector<double> row_sums(const Attribution& a, std::size_t rows);
 // Whether the sum over all `from` values means something: they are one value, or the model's inputs.

@@ -15,16 +15,13 @@ struct BlurIntegratedGradients {
   double max_sigma = 50;
   std::string method = "gausslegendre";
   void visit(OptionVisitor& v) {
-    v({.name = "n_steps", .description = "points on the path", .lo = 1, .hi = 1e6}, n_steps);
+    v(steps_option(), n_steps);
     v({.name = "max_sigma",
        .description = "standard deviation of the strongest blur, in pixels",
        .lo = 1e-3,
        .hi = 1e4},
       max_sigma);
-    v({.name = "method",
-       .description = "quadrature on the path",
-       .choices = {"gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"}},
-      method);
+    v(quadrature_option(), method);
   }
 };
 

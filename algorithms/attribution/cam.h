@@ -19,8 +19,15 @@ struct LayerGrid {
   std::vector<std::vector<std::int64_t>> token_grid;  // none, one grid for all layers, or one for each
   void visit(OptionVisitor& v);
 };
-inline OptionInfo relu_option() {
-  return {.name = "relu_attributions", .description = "negative values of the map become zero"};
+// Visits the options of a map: relu_attributions, attr_dim_summation where the method has it, grid.
+template <class Options>
+void visit_map(OptionVisitor& v, Options& o) {
+  v({.name = "relu_attributions", .description = "negative values of the map become zero"}, o.relu_attributions);
+  if constexpr (requires { o.attr_dim_summation; }) {
+    v({.name = "attr_dim_summation", .description = "sum over the channels; else one map for each"},
+      o.attr_dim_summation);
+  }
+  o.grid.visit(v);
 }
 
 // A request with its layers named and known.

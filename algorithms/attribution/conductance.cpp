@@ -15,18 +15,6 @@ ValueId path_direction(RowCtx& c, std::size_t i) {
   return is_float(c.b.dtype(x)) ? c.b.sub(x, c.baseline(i)) : kNoValue;
 }
 
-// Runs the steps of the path; the folds of `program` do the rest.
-void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, std::int64_t examples) {
-  const auto steps = static_cast<std::int64_t>(q.alphas.size());
-  scheduler.run(
-      program, examples * steps,
-      [&](std::int64_t r) {
-        const auto step = static_cast<std::size_t>(r % steps);
-        return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
-      },
-      [](std::int64_t, std::int64_t) {});
-}
-
 // The exact derivative of the layers times their gradient, at each step.
 RowSpec by_derivative() {
   RowSpec spec{.key = "conductance", .make = path_rows()};

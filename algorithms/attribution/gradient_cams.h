@@ -12,12 +12,7 @@ struct GradCam {
   bool relu_attributions = false;
   bool attr_dim_summation = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    v({.name = "attr_dim_summation", .description = "sum over the channels; else one map for each"},
-      attr_dim_summation);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // w_k = sum over p of a_k(p) relu(g_k(p)), a_k(p) = g_k(p)^2 / (2 g_k(p)^2 + sum over q of A_k(q) g_k(p)^3), zero where
@@ -26,10 +21,7 @@ struct GradCam {
 struct GradCamPlusPlus {
   bool relu_attributions = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // M(p) = sum over k of g_k(p) A_k(p): gradients are not averaged. Draelos, Carin, "Use HiResCAM instead of Grad-CAM for
@@ -38,12 +30,7 @@ struct HiResCam {
   bool relu_attributions = false;
   bool attr_dim_summation = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    v({.name = "attr_dim_summation", .description = "sum over the channels; else one map for each"},
-      attr_dim_summation);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // M(p) = relu(sum over k of relu(g_k(p)) A_k(p)). Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM", IEEE TIP 2021, equations 5
@@ -51,10 +38,7 @@ struct HiResCam {
 struct LayerCam {
   bool relu_attributions = true;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 // w_k = sum over p of g_k(p) A_k(p) / sum over q of A_k(q), zero where that sum is. Fu, Hu, Dong, Guo, Gao, Li,
@@ -62,10 +46,7 @@ struct LayerCam {
 struct XGradCam {
   bool relu_attributions = false;
   LayerGrid grid;
-  void visit(OptionVisitor& v) {
-    v(relu_option(), relu_attributions);
-    grid.visit(v);
-  }
+  void visit(OptionVisitor& v) { visit_map(v, *this); }
 };
 
 Attribution run_method(const Model& model, const GradCam& options, const Request& request);

@@ -7,6 +7,7 @@
 // a run each.
 #pragma once
 #include "algorithms/attribution.h"
+#include "algorithms/quadrature.h"
 
 namespace onnxray {
 
@@ -16,14 +17,14 @@ struct GuidedIntegratedGradients {
   double max_dist = 0.02;
   Baselines baselines;
   void visit(OptionVisitor& v) {
-    v({.name = "n_steps", .description = "points on the path", .lo = 1, .hi = 1e6}, n_steps);
+    v(steps_option(), n_steps);
     v({.name = "fraction", .description = "part of the features that moves at a time", .lo = 0, .hi = 1}, fraction);
     v({.name = "max_dist",
        .description = "distance from the straight path that a feature may have; 1: unbounded, 0: straight",
        .lo = 0,
        .hi = 1},
       max_dist);
-    v({.name = "baselines", .description = "where the path starts: a number, blur, or a file"}, baselines);
+    v(path_start_option(), baselines);
   }
 };
 

@@ -11,36 +11,23 @@
 namespace onnxray {
 namespace {
 
-class HalfOfTheMasks final : public CoalitionSet {
+// Every feature is present in half of the masks.
+class HalfOfTheMasks final : public DrawnCoalitions {
  public:
-  HalfOfTheMasks(std::int64_t features, std::int64_t samples, std::uint64_t seed)
-      : CoalitionSet(features), list_(features), members_(static_cast<std::size_t>(samples * features)) {
+  HalfOfTheMasks(std::int64_t features, std::int64_t samples, std::uint64_t seed) : DrawnCoalitions(features) {
+    std::vector<std::uint8_t> masks(static_cast<std::size_t>(samples * features));
     std::vector<std::int64_t> order(static_cast<std::size_t>(samples));
     for (std::int64_t f = 0; f < features; ++f) {
       std::iota(order.begin(), order.end(), 0);
       RandomStream(seed, 0, f).shuffle(std::span(order));
       for (std::int64_t s = 0; s < samples; ++s) {
-        members_[static_cast<std::size_t>(s * features + f)] = 2 * order[static_cast<std::size_t>(s)] < samples ? 0 : 1;
+        masks[static_cast<std::size_t>(s * features + f)] = 2 * order[static_cast<std::size_t>(s)] < samples ? 0 : 1;
       }
     }
-    std::vector<std::uint8_t> present(static_cast<std::size_t>(features));
     for (std::int64_t s = 0; s < samples; ++s) {
-      const auto first = members_.begin() + static_cast<std::ptrdiff_t>(s * features);
-      std::transform(first, first + static_cast<std::ptrdiff_t>(features), present.begin(),
-                     [](double p) { return static_cast<std::uint8_t>(p); });
-      numbers_.push_back(list_.add(present));
+      draw(std::span(masks).subspan(static_cast<std::size_t>(s * features), static_cast<std::size_t>(features)));
     }
   }
-  [[nodiscard]] std::int64_t size() const override { return list_.size(); }
-  void write(std::int64_t u, std::span<double> present) const override { list_.write(u, present); }
-  [[nodiscard]] std::int64_t full() const override { return list_.full(); }
-  [[nodiscard]] const std::vector<std::int64_t>& numbers() const { return numbers_; }  // of every sample
-  [[nodiscard]] const std::vector<double>& members() const { return members_; }        // [samples, features]
-
- private:
-  CoalitionList list_;
-  std::vector<double> members_;
-  std::vector<std::int64_t> numbers_;
 };
 
 // Median of |y_i - y_j| over the pairs that differ; 0 if none does.

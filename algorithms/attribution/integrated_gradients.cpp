@@ -1,9 +1,8 @@
 #include "algorithms/attribution/integrated_gradients.h"
 
 #include "algorithms/affine_prefix.h"
+#include "algorithms/attribution/path_ends.h"
 #include "algorithms/baselines.h"
-#include "algorithms/quadrature.h"
-#include "algorithms/scheduler.h"
 
 namespace onnxray {
 
@@ -16,29 +15,11 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
     const std::vector<Tensor> baselines = make_baselines(session, options.baselines, split);
     Scheduler scheduler(part.compute, "integrated-gradients", examples * steps + 2 * examples);
     Attribution out;
-    {
-      // Both ends of the path: the completeness delta.
-      RowProgram ends(session, {.key = "path", .make = path_rows()}, baselines, 2 * examples);
-      scheduler.run(
-          ends, 2 * examples,
-          [&](std::int64_t r) { return Row{.example = r % examples, .alpha = r < examples ? 1.0 : 0.0}; },
-          [&](std::int64_t first, std::int64_t rows) {
-            for (std::int64_t r = 0; r < rows; ++r) {
-              auto& to = first + r < examples ? out.values : out.baseline_values;
-              for (std::int64_t j = 0; j < k; ++j) to.push_back(ends.value(r, static_cast<std::size_t>(j)));
-            }
-          });
-    }
+    add_path_ends(scheduler, session, baselines, out);  // for delta
     const AffinePrefix prefix(session, examples * steps);
     RowProgram path(prefix.session(), {.key = "path gradient", .make = path_rows(), .folds = {fold_gradient()}},
                     prefix.push(baselines), examples * steps);
-    scheduler.run(
-        path, examples * steps,
-        [&](std::int64_t r) {
-          const auto step = static_cast<std::size_t>(r % steps);
-          return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
-        },
-        [](std::int64_t, std::int64_t) {});
+    run_path(scheduler, path, q, examples);
     std::vector<Tensor> folded;
     for (std::size_t i = 0; i < prefix.session().from().size(); ++i) folded.push_back(path.folded(i));
     std::vector<Tensor> gradients = prefix.pull(folded);
@@ -49,14 +30,12 @@ Attribution run_method(const Model& model, const IntegratedGradients& options, c
       Tensor& a = gradients[i];
       const auto v = a.mutable_data<double>();
       const std::size_t size = v.empty() ? 0 : v.size() / static_cast<std::size_t>(examples * k);
-      const std::vector<double> x = session.vary()[i].actual.to_doubles(), b = baselines[i].to_doubles();
+      const PathDifference difference(session.vary()[i], baselines[i]);
       for (std::size_t row = 0; row < sums.size(); ++row) {
-        const std::size_t e = row / static_cast<std::size_t>(k), first = e * size;
-        const double* const is = x.data() + first;
-        const double* const from = b.data() + (b.size() == size ? 0 : first);
+        const std::int64_t e = static_cast<std::int64_t>(row) / k;
         for (std::size_t j = 0; j < size; ++j) {
           double& to = v[row * size + j];
-          if (options.multiply_by_inputs) to *= is[j] - from[j];
+          if (options.multiply_by_inputs) to *= difference(e, j);
           sums[row] += to;
         }
       }

@@ -4,6 +4,7 @@
 // once per example, and paths that bypass it hold their actual values.
 #pragma once
 #include "algorithms/attribution.h"
+#include "algorithms/quadrature.h"
 
 namespace onnxray {
 
@@ -13,14 +14,11 @@ struct IntegratedGradients {
   bool multiply_by_inputs = true;
   Baselines baselines;
   void visit(OptionVisitor& v) {
-    v({.name = "n_steps", .description = "points on the path", .lo = 1, .hi = 1e6}, n_steps);
-    v({.name = "method",
-       .description = "quadrature on the path",
-       .choices = {"gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"}},
-      method);
+    v(steps_option(), n_steps);
+    v(quadrature_option(), method);
     v({.name = "multiply_by_inputs", .description = "multiply the path's mean gradient by x - baseline"},
       multiply_by_inputs);
-    v({.name = "baselines", .description = "where the path starts: a number, blur, or a file"}, baselines);
+    v(path_start_option(), baselines);
   }
 };
 

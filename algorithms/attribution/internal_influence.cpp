@@ -17,13 +17,7 @@ Attribution run_method(const Model& model, const InternalInfluence& options, con
     add_path_ends(scheduler, session, baselines, out);
     RowProgram path(session, {.key = "path gradient", .make = path_rows(), .folds = {fold_gradient()}}, baselines,
                     examples * steps);
-    scheduler.run(
-        path, examples * steps,
-        [&](std::int64_t r) {
-          const auto step = static_cast<std::size_t>(r % steps);
-          return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
-        },
-        [](std::int64_t, std::int64_t) {});
+    run_path(scheduler, path, q, examples);
     for (std::size_t i = 0; i < session.from().size(); ++i) out.attributions[session.from()[i].name] = path.folded(i);
     scheduler.report(session, out.report);
     return out;

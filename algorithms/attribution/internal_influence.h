@@ -12,12 +12,9 @@ struct InternalInfluence {
   std::string method = "gausslegendre";
   Baselines baselines;
   void visit(OptionVisitor& v) {
-    v({.name = "n_steps", .description = "points on the path", .lo = 1, .hi = 1e6}, n_steps);
-    v({.name = "method",
-       .description = "quadrature on the path",
-       .choices = {"gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"}},
-      method);
-    v({.name = "baselines", .description = "where the path starts: a number, blur, or a file"}, baselines);
+    v(steps_option(), n_steps);
+    v(quadrature_option(), method);
+    v(path_start_option(), baselines);
   }
 };
 

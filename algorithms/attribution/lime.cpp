@@ -9,29 +9,17 @@
 namespace onnxray {
 namespace {
 
-// Random coalitions with repetitions, and the full one for the example's own value.
-class HalfPresent final : public CoalitionSet {
+// Every feature is present with probability 1/2.
+class HalfPresent final : public DrawnCoalitions {
  public:
-  HalfPresent(std::int64_t features, std::int64_t samples, std::uint64_t seed)
-      : CoalitionSet(features), list_(features) {
+  HalfPresent(std::int64_t features, std::int64_t samples, std::uint64_t seed) : DrawnCoalitions(features) {
     std::vector<std::uint8_t> present(static_cast<std::size_t>(features));
     for (std::int64_t s = 0; s < samples; ++s) {
       RandomStream random(seed, 0, s);
       for (std::uint8_t& p : present) p = random.uniform() < 0.5 ? 1 : 0;
-      numbers_.push_back(list_.add(present));
-      members_.insert(members_.end(), present.begin(), present.end());
+      draw(present);
     }
   }
-  [[nodiscard]] std::int64_t size() const override { return list_.size(); }
-  void write(std::int64_t u, std::span<double> present) const override { list_.write(u, present); }
-  [[nodiscard]] std::int64_t full() const override { return list_.full(); }
-  [[nodiscard]] const std::vector<std::int64_t>& numbers() const { return numbers_; }  // of every sample
-  [[nodiscard]] const std::vector<double>& members() const { return members_; }        // [samples, features]
-
- private:
-  CoalitionList list_;
-  std::vector<std::int64_t> numbers_;
-  std::vector<double> members_;
 };
 
 // Inner products of the example x and its baseline b, one feature at a time: all that distances from x need, since a

@@ -41,6 +41,17 @@ void add_path_ends(Scheduler& scheduler, const Session& session, const std::vect
       });
 }
 
+void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, std::int64_t examples) {
+  const auto steps = static_cast<std::int64_t>(q.alphas.size());
+  scheduler.run(
+      program, examples * steps,
+      [&](std::int64_t r) {
+        const auto step = static_cast<std::size_t>(r % steps);
+        return Row{.example = r / steps, .alpha = q.alphas[step], .weight = q.weights[step]};
+      },
+      [](std::int64_t, std::int64_t) {});
+}
+
 std::vector<double> rise_of(const Attribution& out) {
   std::vector<double> rise;
   for (std::size_t r = 0; r < out.values.size(); ++r) rise.push_back(out.values[r] - out.baseline_values[r]);

@@ -1,6 +1,7 @@
 // What the methods that follow paths share.
 #pragma once
 #include "algorithms/attribution.h"
+#include "algorithms/quadrature.h"
 #include "algorithms/scheduler.h"
 
 namespace onnxray {
@@ -17,6 +18,10 @@ namespace onnxray {
 // Adds the scalars at the examples and at their baselines to `out`: 2 * examples rows of a program on path_rows().
 void add_path_ends(Scheduler& scheduler, const Session& session, const std::vector<Tensor>& baselines,
                    Attribution& out);
+
+// The steps of every example's path, with the weights of the quadrature: examples * alphas rows of a program on
+// path_rows(), whose folds do the rest.
+void run_path(Scheduler& scheduler, RowProgram& program, const Quadrature& q, std::int64_t examples);
 
 // F(x) - F(x') per example and scalar.
 [[nodiscard]] std::vector<double> rise_of(const Attribution& out);

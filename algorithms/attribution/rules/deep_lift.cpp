@@ -60,9 +60,9 @@ Attribution multipliers(const Model& model, const DeepLift& o, const Request& re
       out.attributions[session.from()[i].name] = program.folded(i);
     }
     if (multiply && is_one_layer(session)) {
-      if (const std::string around = bypass_of(session); !around.empty()) {
+      if (const std::string around = session.bypass(); !around.empty()) {
         session.notice("attributions need not sum to the difference of the outputs: paths bypass '" +
-                       session.from()[0].name + "', e.g. through " + around);
+                       session.from()[0].name + "', e.g. through '" + around + "'");
       } else {
         out.delta = row_sums(out, out.values.size());
         for (std::size_t r = 0; r < out.delta.size(); ++r) out.delta[r] -= out.values[r] - out.baseline_values[r];

@@ -4,6 +4,19 @@
 
 namespace onnxray {
 
+// The options that both have but for the baselines.
+template <class Options>
+void visit_multipliers(OptionVisitor& v, Options& o) {
+  v({.name = "rule", .description = "for nonlinearities", .choices = {"rescale", "reveal-cancel"}}, o.rule);
+  v({.name = "multiply_by_inputs", .description = "multiply by x - baseline; false: the multipliers themselves"},
+    o.multiply_by_inputs);
+  v({.name = "eps",
+     .description = "differences below this take the gradient at functions with a kink",
+     .lo = 0,
+     .hi = 1},
+    o.eps);
+}
+
 // m_i (x_i - x'_i), with multipliers m that replace the gradient: at every nonlinearity the slope between the
 // baseline's value and the actual one. Complete: the attributions sum to F(x) - F(x'). Every operator with a gradient
 // that the models of the field use has an exact rule (algorithms/attribution/rules/deep_lift_rules.h): products by the
@@ -17,14 +30,7 @@ struct DeepLift {
   double eps = 1e-10;
   Baselines baselines;
   void visit(OptionVisitor& v) {
-    v({.name = "rule", .description = "for nonlinearities", .choices = {"rescale", "reveal-cancel"}}, rule);
-    v({.name = "multiply_by_inputs", .description = "multiply by x - baseline; false: the multipliers themselves"},
-      multiply_by_inputs);
-    v({.name = "eps",
-       .description = "differences below this take the gradient at functions with a kink",
-       .lo = 0,
-       .hi = 1},
-      eps);
+    visit_multipliers(v, *this);
     v({.name = "baselines", .description = "the reference: a number, blur, or a file"}, baselines);
   }
 };
@@ -37,14 +43,7 @@ struct DeepLiftShap {
   double eps = 1e-10;
   Baselines baselines;  // tensors hold one baseline a row, any number of them
   void visit(OptionVisitor& v) {
-    v({.name = "rule", .description = "for nonlinearities", .choices = {"rescale", "reveal-cancel"}}, rule);
-    v({.name = "multiply_by_inputs", .description = "multiply by x - baseline; false: the multipliers themselves"},
-      multiply_by_inputs);
-    v({.name = "eps",
-       .description = "differences below this take the gradient at functions with a kink",
-       .lo = 0,
-       .hi = 1},
-      eps);
+    visit_multipliers(v, *this);
     v({.name = "baselines", .description = "the references, one a row: a number, blur, or a file"}, baselines);
   }
 };
