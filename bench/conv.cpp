@@ -4,41 +4,22 @@
 //   onnxray_conv_bench [--milliseconds 10] [--check|--sweep] <layers
 //
 // Reads a layer a line: NAME forward|backward exact|fast|bf16 N C K H W R S STRIDE PADDING GROUPS PLAIN|BIAS_RELU
-// (x is [N, H, W, C], y has K channels). Writes a JSON object a line: seconds of one call, the median of five replays
-// of a recorded series of calls, and the kernel that was chosen. --check: instead of times, the first image against the
-// plain float64 kernel; the exit status is 1 where a layer exceeds the bound that rounding allows.
+// (x is [N, H, W, C], y has K channels), or a product by a constant matrix (product.cpp):
+// NAME product|product_transposed exact|fast|bf16 M K N PLAIN|BIAS_RELU. Writes a JSON object a line: seconds of one
+// call, the median of five replays of a recorded series of calls, and the kernel that was chosen. --check: instead of
+// times, the first image against the plain float64 kernel; the exit status is 1 where a layer exceeds the bound that
+// rounding allows.
 // --sweep: also the seconds of every tile and number of splits, from which plan_conv's constants come.
-#include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <iostream>
 #include <sstream>
-#include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/philox.h"
-#include "engine/device.h"
+#include "bench/kernel_bench.h"
 #include "kernels/cuda/conv.h"
-#ifdef ONNXRAY_SIMULATE
-#include "kernels/cpu/cpu.h"
-#include "kernels/sim/backend.h"
-#else
-#include "kernels/cuda/module/device.h"
-#endif
 
 namespace onnxray::cuda {
 namespace {
-
-std::shared_ptr<const Device> open() {
-#ifdef ONNXRAY_SIMULATE
-  return sim::make_backend(cpu_backend()).device;
-#else
-  return open_device(0);
-#endif
-}
 
 struct Layer {
   std::string name;
@@ -56,16 +37,15 @@ Layer read_layer(const std::string& line) {
   std::istringstream in(line);
   in >> l.name >> direction >> mode >> l.shape.batch >> l.channels >> l.filters >> h >> w >> r >> s >> stride >>
       padding >> groups >> finish;
-  ONNXRAY_CHECK(in && (direction == "forward" || direction == "backward") &&
-                    (mode == "exact" || mode == "fast" || mode == "bf16") &&
-                    (finish == "plain" || finish == "bias_relu"),
-                "not a layer: ", line);
+  ONNXRAY_CHECK(
+      in && (direction == "forward" || direction == "backward") && (finish == "plain" || finish == "bias_relu"),
+      "not a layer: ", line);
   ONNXRAY_CHECK(std::min({h, w, r, s, stride, groups, l.channels, l.filters}) > 0 && l.shape.batch > 0 &&
                     padding >= 0 && l.channels % groups == 0 && l.filters % groups == 0 && h + 2 * padding >= r &&
                     w + 2 * padding >= s,
                 "not a convolution: ", line);
   l.shape.backward = direction == "backward";
-  l.precision = mode == "exact" ? Precision::kExact : mode == "fast" ? Precision::kTf32 : Precision::kBf16;
+  l.precision = precision_named(mode);
   l.bias_relu = finish == "bias_relu";
   l.shape.groups = groups;
   l.shape.x_channels = l.channels / groups;
@@ -76,45 +56,10 @@ Layer read_layer(const std::string& line) {
   return l;
 }
 
-// Device memory that is kept for the next layer and grows.
-class Buffer {
+class Bench : KernelBench {
  public:
-  explicit Buffer(const Device& device) : device_(device) {}
-  // True where the contents were lost.
-  bool reserve(std::size_t bytes) {
-    if (bytes <= bytes_) return false;
-    memory_ = nullptr;
-    memory_ = device_.allocate(bytes);
-    bytes_ = bytes;
-    return true;
-  }
-  template <class T = float>
-  [[nodiscard]] T* as() const {
-    return static_cast<T*>(memory_.get());
-  }
-
- private:
-  const Device& device_;
-  std::shared_ptr<void> memory_;
-  std::size_t bytes_ = 0;
-};
-
-// Uniform in [-1, 1), over and over.
-const std::vector<float>& noise() {
-  static const std::vector<float> values = [] {
-    std::vector<float> v(std::size_t{1} << 20);
-    for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(2 * Philox::uniform(Philox{1}(0, i), 0) - 1);
-    return v;
-  }();
-  return values;
-}
-
-class Bench {
- public:
-  Bench() : device_(open()), stream_(device_->create_stream()) {}
-
   // Prints one line; false where --check fails.
-  bool run(const Layer& l, bool check, bool sweep, double milliseconds) {
+  bool run(const Layer& l, const BenchOptions& options) {
     const ConvPlan plan = plan_conv(l.shape, l.precision, gpu_);
     const std::size_t weights =
         product({l.filters, l.shape.x_channels, l.shape.axis[1].kernel, l.shape.axis[2].kernel});
@@ -129,7 +74,7 @@ class Bench {
     std::printf("{\"name\": \"%s\", \"kernel\": \"%s\", \"tile\": \"%s\", \"splits\": %d, ", l.name.c_str(),
                 kernel_name(plan.kernel), tile_name(plan.tile), plan.splits);
     bool fine = true;
-    if (check) {
+    if (options.check) {
       const double error = error_of(l, weights, out_channels);
       const double bound = bound_of(l);
       fine = error >= 0 && error <= bound;
@@ -137,9 +82,9 @@ class Bench {
     } else {
       const double products = 2.0 * static_cast<double>(l.shape.batch) * l.shape.axis[1].y * l.shape.axis[2].y *
                               static_cast<double>(weights);
-      const double seconds = seconds_of(once, milliseconds);
+      const double seconds = seconds_of(once, options.milliseconds);
       std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, products / seconds * 1e-12);
-      if (sweep && plan.kernel == ConvKernel::kTensorCore) print_sweep(l, milliseconds);
+      if (options.sweep && plan.kernel == ConvKernel::kTensorCore) print_sweep(l, options.milliseconds);
       std::printf("}\n");
     }
     std::fflush(stdout);
@@ -161,18 +106,6 @@ class Bench {
     }
     return "";
   }
-  static const char* tile_name(ProductTile t) {
-    switch (t) {
-      case ProductTile::kWide: return "wide";
-      case ProductTile::kMedium: return "medium";
-      case ProductTile::kNarrow: return "narrow";
-      case ProductTile::kGroup256: return "group256";
-      case ProductTile::kGroup128: return "group128";
-      case ProductTile::kGroup64: return "group64";
-    }
-    return "";
-  }
-
   // Packs the weights for a plan; returns a call of it.
   std::function<void()> prepared(const Layer& l, const ConvPlan& plan) {
     packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
@@ -199,44 +132,9 @@ class Bench {
     std::printf("}");
   }
 
-  void fill(Buffer& buffer, std::size_t elements) {
-    if (!buffer.reserve(4 * elements)) return;
-    for (std::size_t at = 0; at < elements; at += noise().size()) {
-      const std::size_t n = std::min(noise().size(), elements - at);
-      device_->upload(buffer.as() + at, noise().data(), 4 * n, stream_.get());
-    }
-    device_->synchronise(stream_.get());
-  }
-
-  template <class F>
-  double seconds_of(const F& once, double milliseconds) {
-    using Clock = std::chrono::steady_clock;
-    const auto timed = [&](const auto& f) {
-      const auto begin = Clock::now();
-      f();
-      device_->synchronise(stream_.get());
-      return std::chrono::duration<double>(Clock::now() - begin).count();
-    };
-    const double first = timed(once);
-    const int calls = static_cast<int>(std::clamp(milliseconds * 1e-3 / first, 1.0, 500.0));
-    const auto replay = device_->record(stream_.get(), [&] {
-      for (int i = 0; i < calls; ++i) once();
-    });
-    std::vector<double> times;
-    (void)timed([&] { replay(stream_.get()); });
-    for (int i = 0; i < 5; ++i) times.push_back(timed([&] { replay(stream_.get()); }) / calls);
-    std::sort(times.begin(), times.end());
-    return times[2];
-  }
-
-  // A product's relative error, and one rounding to float32 for each term of the sum.
   static double bound_of(const Layer& l) {
-    const double terms = static_cast<double>(l.shape.backward ? l.shape.y_channels : l.shape.x_channels) *
-                         l.shape.axis[1].kernel * l.shape.axis[2].kernel;
-    const double product = std::ldexp(1.0, l.precision == Precision::kExact  ? -21
-                                           : l.precision == Precision::kTf32 ? -10
-                                                                             : -7);
-    return product + (terms + 2) * std::ldexp(1.0, -24);
+    return cuda::bound_of(l.precision, static_cast<double>(l.shape.backward ? l.shape.y_channels : l.shape.x_channels) *
+                                           l.shape.axis[1].kernel * l.shape.axis[2].kernel);
   }
 
   // max |y - reference| / sum |x| |w| over the first image; -1 where y is not finite.
@@ -251,18 +149,8 @@ class Bench {
     device_->download(got.data(), out_.as(), 4 * outs, stream_.get());
     std::vector<double> want[2];
     for (const bool magnitudes : {false, true}) {
-      const auto wide = [&](std::size_t n) {
-        std::vector<double> v(n);
-        for (std::size_t i = 0; i < n; ++i) {
-          v[i] = noise()[i % noise().size()];
-          if (magnitudes) v[i] = std::abs(v[i]);
-        }
-        const std::shared_ptr<void> memory = device_->allocate(8 * n);
-        device_->upload(memory.get(), v.data(), 8 * n, stream_.get());
-        device_->synchronise(stream_.get());
-        return memory;
-      };
-      const auto a = wide(ins), w = wide(weights), b = wide(out_channels), to = device_->allocate(8 * outs);
+      const auto a = wide(ins, magnitudes), w = wide(weights, magnitudes), b = wide(out_channels, magnitudes);
+      const auto to = device_->allocate(8 * outs);
       const Epilogue<double> epilogue{l.bias_relu ? static_cast<const double*>(b.get()) : nullptr, nullptr, nullptr,
                                       l.bias_relu};
       run_conv_general<double>(one, static_cast<const double*>(a.get()), static_cast<const double*>(w.get()),
@@ -270,34 +158,24 @@ class Bench {
       want[magnitudes].resize(outs);
       device_->download(want[magnitudes].data(), to.get(), 8 * outs, stream_.get());
     }
-    double worst = 0;
-    for (std::size_t i = 0; i < outs; ++i) {
-      const double off = std::abs(got[i] - want[0][i]) / std::max(want[1][i], 1e-30);
-      if (!std::isfinite(off)) return -1;
-      worst = std::max(worst, off);
-    }
-    return worst;
+    return largest_error(got, want[0], want[1]);
   }
-
-  std::shared_ptr<const Device> device_;
-  Gpu gpu_{device_->processors(), device_->warpgroups()};
-  std::shared_ptr<void> stream_;
-  Buffer in_{*device_}, raw_{*device_}, bias_{*device_}, out_{*device_}, packed_{*device_}, workspace_{*device_};
 };
 
 int run(int argc, char** argv) {
-  bool check = false, sweep = false;
-  double milliseconds = 10;
+  BenchOptions options;
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--check") == 0) check = true;
-    else if (std::strcmp(argv[i], "--sweep") == 0) sweep = true;
-    else if (std::strcmp(argv[i], "--milliseconds") == 0 && i + 1 < argc) milliseconds = std::atof(argv[++i]);
+    if (std::strcmp(argv[i], "--check") == 0) options.check = true;
+    else if (std::strcmp(argv[i], "--sweep") == 0) options.sweep = true;
+    else if (std::strcmp(argv[i], "--milliseconds") == 0 && i + 1 < argc) options.milliseconds = std::atof(argv[++i]);
     else fail("usage: onnxray_conv_bench [--milliseconds 10] [--check|--sweep] <layers");
   }
   Bench bench;
   bool fine = true;
   for (std::string line; std::getline(std::cin, line);) {
-    if (!line.empty() && !bench.run(read_layer(line), check, sweep, milliseconds)) fine = false;
+    if (line.empty()) continue;
+    const bool product = line.find(" product") != std::string::npos;
+    if (product ? !run_product(line, options) : !bench.run(read_layer(line), options)) fine = false;
   }
   return fine ? 0 : 1;
 }

@@ -12,6 +12,7 @@ bench/peers/nets.py (seeded random weights, nothing is downloaded). Rows, the on
   accuracy_*       relative error of a gradient against float64, both sides, so that equal precision can be seen
   conv_*           every distinct convolution of a net, forward, forward with bias and ReLU, and backward-data; both sides
                    as a recorded CUDA graph of many calls. "ratio" is the geometric mean over layers
+  linear_*         the linear layers of BERT-base, ViT-B and the two nets the same way: x W, with bias and ReLU, dy W^T
 
 Equal precision: our mode exact against PyTorch without TF32, our mode fast against PyTorch with TF32 in convolutions and
 products. Ratios are peer / ours, of the best peer. A row has a time box; when it is over, the row holds what it has and
@@ -51,6 +52,11 @@ MEMORY = {"memory_resnet50_b50": ("resnet50", 50), "memory_vgg19_b50": ("vgg19",
 ACCURACY = {"accuracy_resnet50": "resnet50", "accuracy_vgg19": "vgg19"}
 CONVS = {f"conv_{net}_n{n}": (net, n, 20 if n < 256 else 30) for n in (32, 1, 256) for net in ("resnet50", "vgg19")}
 FINISHES = (("forward", "plain"), ("forward", "bias_relu"), ("backward", "plain"))
+# name: (rows, {layer: (inputs, outputs)}, seconds)
+TRANSFORMER = {"768_768": (768, 768), "768_3072": (768, 3072), "3072_768": (3072, 768)}
+HEADS = {"resnet50_fc": (2048, 1000), "vgg19_fc1": (25088, 4096), "vgg19_fc2": (4096, 4096)}
+LINEARS = {"linear_bert_n1": (384, TRANSFORMER, 15), "linear_bert_n50": (50 * 384, TRANSFORMER, 15),
+           "linear_vit_n50": (50 * 197, TRANSFORMER, 15), "linear_heads_n1": (1, HEADS, 15), "linear_heads_n50": (50, HEADS, 15)}
 
 
 class TimeBox(Exception):
@@ -248,14 +254,25 @@ class Bench:
             hook.remove()
         return dict(list(found.items())[:3]) if self.args.smoke else found
 
-    def our_convs(self, layers, mode, n, seconds, *options):
-        lines = [f"{label} {direction} {mode} {n} {' '.join(map(str, layers[label]))} {finish}"
-                 for label in layers for direction, finish in FINISHES]
+    def our_kernels(self, lines, seconds, *options):
         done = subprocess.run([os.path.join(self.args.programs, "onnxray_conv_bench"), *options],
                               input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=seconds)
         if done.returncode != 0:
             raise RuntimeError(f"onnxray_conv_bench: status {done.returncode}: {done.stderr.strip()}")
         return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def our_convs(self, layers, mode, n, seconds, *options):
+        lines = [f"{label} {direction} {mode} {n} {' '.join(map(str, layers[label]))} {finish}"
+                 for label in layers for direction, finish in FINISHES]
+        return self.our_kernels(lines, seconds, *options)
+
+    def our_linears(self, layers, mode, rows, seconds, *options):
+        lines = []
+        for label, (inputs, outputs) in layers.items():  # w is [inputs, outputs]
+            lines += [f"{label} product {mode} {rows} {inputs} {outputs} plain",
+                      f"{label} product {mode} {rows} {inputs} {outputs} bias_relu",
+                      f"{label} product_transposed {mode} {rows} {outputs} {inputs} plain"]
+        return self.our_kernels(lines, seconds, *options)
 
     def graph_seconds(self, call, milliseconds):
         """Seconds of one call, from a CUDA graph of many; on the CPU from a loop."""
@@ -300,27 +317,57 @@ class Bench:
         row["goal"], row["layers"] = 0.8, []
         sweep = ["--sweep"] if self.args.sweep else []
         ours = self.our_convs(layers, mode, n, 60, "--milliseconds", str(milliseconds), *sweep)
+        self.compare(row, ours, "cudnn_seconds",
+                     lambda label, direction, finish: self.their_conv(layers[label], direction, finish, n, milliseconds))
+
+    def compare(self, row, ours, peer, theirs):
+        """Fills row["layers"] with pairs of times, the peer's from theirs(layer, direction, finish), and their ratios."""
         try:
             with torch.no_grad():
                 for mine in ours:
                     label = mine.pop("name")
                     direction, finish = FINISHES[len(row["layers"]) % len(FINISHES)]
-                    theirs = self.their_conv(layers[label], direction, finish, n, milliseconds)
+                    seconds = theirs(label, direction, finish)
                     row["layers"].append({"layer": label, "what": f"{direction} {finish}", "ours": mine,
-                                          "cudnn_seconds": theirs, "ratio": theirs / mine["seconds"]})
+                                          peer: seconds, "ratio": seconds / mine["seconds"]})
         finally:
             row["ratios"] = {what: math.exp(statistics.mean(math.log(e["ratio"]) for e in row["layers"] if e["what"] == what))
                              for what in sorted({e["what"] for e in row["layers"]})}
             if row["layers"]:
                 row["ratio"] = math.exp(statistics.mean(math.log(e["ratio"]) for e in row["layers"]))
 
+    def linears(self, row, name, mode):
+        rows, layers, _ = LINEARS[name]
+        if self.args.smoke:
+            rows, layers = min(rows, 70), {"64_96": (64, 96)}
+        milliseconds = 0 if self.args.smoke else 2
+        row["goal"], row["layers"] = 0.8, []
+        sweep = ["--sweep"] if self.args.sweep else []
+        ours = self.our_linears(layers, mode, rows, 60, "--milliseconds", str(milliseconds), *sweep)
+
+        def theirs(label, direction, finish):
+            inputs, outputs = layers[label]
+            w, bias = torch.rand(outputs, inputs, device=self.device) - 0.5, torch.rand(outputs, device=self.device)
+            x = torch.rand(rows, inputs if direction == "forward" else outputs, device=self.device) - 0.5
+            call = {("forward", "plain"): lambda: F.linear(x, w),
+                    ("forward", "bias_relu"): lambda: F.linear(x, w, bias).relu_(),
+                    ("backward", "plain"): lambda: x @ w}[direction, finish]
+            return self.graph_seconds(call, milliseconds)
+
+        self.compare(row, ours, "cublas_seconds", theirs)
+
     def check_convs(self):
-        """Our kernels on the layers of both nets against float64, by onnxray_conv_bench --check."""
+        """Our kernels on the layers of both nets, and on linear ones, against float64, by onnxray_conv_bench --check."""
         worst = {}
         for name in ("resnet50", "vgg19"):
             for mode in ("exact", "fast", "bf16"):
                 errors = self.our_convs(self.layers(name), mode, 1 if self.args.smoke else 2, 120, "--check")
                 worst[f"{name} {mode}"] = max(e["error"] / e["bound"] for e in errors)
+        for mode in ("exact", "fast", "bf16"):
+            layers = {"64_96": (64, 96)} if self.args.smoke else {**TRANSFORMER, "2048_1000": (2048, 1000)}
+            errors = [e for rows in (1, 70 if self.args.smoke else 1000)
+                      for e in self.our_linears(layers, mode, rows, 120, "--check")]
+            worst[f"linear {mode}"] = max(e["error"] / e["bound"] for e in errors)
         return worst
 
 
@@ -356,7 +403,7 @@ def main():
     parser.add_argument("--only", help="names of rows, or beginnings of names, with commas")
     parser.add_argument("--modes", default="exact,fast")
     parser.add_argument("--models", help="where exported models stay for another run (default: nowhere)")
-    parser.add_argument("--check-convs", action="store_true", help="no benchmark: our convolutions against float64")
+    parser.add_argument("--check-convs", action="store_true", help="no benchmark: our convolutions and products against float64")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile in --smoke, too")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: quicker, and not the best peer")
@@ -370,8 +417,8 @@ def main():
     short = {name: entry for name, entry in ANSWERS.items() if entry[1] < 1000}
     long = {name: entry for name, entry in ANSWERS.items() if name not in short}
     kinds = [(short, Bench.answer), (MEMORY, Bench.memory), (ACCURACY, Bench.accuracy), (long, Bench.answer),
-             (CONVS, Bench.convs)]
-    plan = [(name, mode, kind, entry[-1] if kind in (Bench.answer, Bench.convs) else 30)
+             (LINEARS, Bench.linears), (CONVS, Bench.convs)]
+    plan = [(name, mode, kind, entry[-1] if kind in (Bench.answer, Bench.convs, Bench.linears) else 30)
             for table, kind in kinds for name, entry in table.items() for mode in args.modes.split(",")
             if not args.only or any(name.startswith(o) for o in args.only.split(","))]
     result = dict(describe(args), rows=[])

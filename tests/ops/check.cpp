@@ -121,8 +121,9 @@ std::vector<Tensor> run_plan(const std::shared_ptr<const Plan>& plan, std::span<
   return out;
 }
 
-std::vector<Tensor> run_sample(const Subject& s, const OpSample& sample, std::span<const Tensor> inputs) {
-  const OneNode one = one_node(s, sample, inputs);
+std::vector<Tensor> run_sample(const Subject& s, const OpSample& sample, std::span<const Tensor> inputs,
+                               const std::vector<char>& constant) {
+  const OneNode one = one_node(s, sample, inputs, constant);
   std::vector<Tensor> given;
   for (const std::size_t i : one.given) given.push_back(inputs[i]);
   return run_plan(compile(one.graph, s.backend), given);

@@ -28,7 +28,8 @@ struct Subject {
 [[nodiscard]] Failures check_coverage(const OpRegistry& registry, std::span<const OpCase> cases);
 // float64 and float32 against the reference; red zones, untouched inputs, unread outputs, constants, odd alignment.
 [[nodiscard]] Failures check_forward(const Subject& s);
-// The op in a plan of its own against the reference: all that can be asked of a device whose memory is not the host's.
+// The op in a plan of its own against the reference, also with inputs marked constant as constants: all that can be
+// asked of a device whose memory is not the host's.
 [[nodiscard]] Failures check_reference(const Subject& s);
 // Each error sample makes infer throw Error.
 [[nodiscard]] Failures check_errors(const Subject& s);
@@ -71,8 +72,9 @@ struct OneNode {
 [[nodiscard]] std::shared_ptr<const Plan> compile(const Graph& g, const Backend& backend);
 // Runs a fresh PlanRun; bound tensors are copied first, so that updating ops cannot change the caller's.
 [[nodiscard]] std::vector<Tensor> run_plan(const std::shared_ptr<const Plan>& plan, std::span<const Tensor> inputs);
-// The sample's outputs through a plan of its node alone.
-[[nodiscard]] std::vector<Tensor> run_sample(const Subject& s, const OpSample& sample, std::span<const Tensor> inputs);
+// The sample's outputs through a plan of its node alone. Inputs for which `constant` is set are constants.
+[[nodiscard]] std::vector<Tensor> run_sample(const Subject& s, const OpSample& sample, std::span<const Tensor> inputs,
+                                             const std::vector<char>& constant = {});
 
 // body(sample index, float type, report(text)) for both float types; what it throws is a failure too.
 template <class F>

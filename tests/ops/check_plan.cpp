@@ -1,4 +1,6 @@
 // The op inside plans: memory reuse and expansion.
+#include <algorithm>
+
 #include "engine/passes/passes.h"
 #include "tests/ops/check.h"
 
@@ -56,11 +58,17 @@ Failures check_reference(const Subject& s) {
     std::vector<Array> arrays;
     for (const Tensor& t : inputs) arrays.push_back(to_array(t));
     const std::vector<Array> want = s.spec.reference(arrays, sample.attrs);
-    const std::vector<Tensor> got = run_sample(s, sample, inputs);
-    for (std::size_t i = 0; i < want.size(); ++i) {
-      const std::string off = difference(got[i], want[i], tolerance(s, float_type, got[i].dtype()));
-      if (!off.empty()) report(detail::concat("output ", i, ": ", off));
-    }
+    const auto compare = [&](const std::vector<char>& constant, const char* what) {
+      const std::vector<Tensor> got = run_sample(s, sample, inputs, constant);
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        const std::string off = difference(got[i], want[i], tolerance(s, float_type, got[i].dtype()));
+        if (!off.empty()) report(detail::concat(what, ": output ", i, ": ", off));
+      }
+    };
+    compare({}, "inputs");
+    std::vector<char> constant;
+    for (const SampleInput& in : sample.inputs) constant.push_back(in.constant);
+    if (std::find(constant.begin(), constant.end(), 1) != constant.end()) compare(constant, "constants");
   });
 }
 

@@ -65,6 +65,12 @@ TEST_P(OpOnSimulator, Forward) {
   EXPECT_EQ(!declined_.empty(), contains(kDeclines, GetParam())) << "declined:\n" << lines(declined_);
 }
 
+// What the loop on a device runs (tests/gpu).
+TEST_P(OpOnSimulator, Reference) {
+  const Failures failures = check_reference(subject());
+  EXPECT_TRUE(failures.empty()) << lines(failures);
+}
+
 TEST_P(OpOnSimulator, Plan) {
   const Failures failures = check_plan(subject());
   EXPECT_TRUE(failures.empty()) << lines(failures);

@@ -1,0 +1,160 @@
+// What onnxray_conv_bench measures with: the device, its memory, times of recorded series of calls.
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/base/philox.h"
+#include "engine/device.h"
+#include "kernels/cuda/tiles.h"
+#ifdef ONNXRAY_SIMULATE
+#include "kernels/cpu/cpu.h"
+#include "kernels/sim/backend.h"
+#else
+#include "kernels/cuda/module/device.h"
+#endif
+
+namespace onnxray::cuda {
+
+struct BenchOptions {
+  bool check = false, sweep = false;
+  double milliseconds = 10;
+};
+
+inline std::shared_ptr<const Device> open() {
+#ifdef ONNXRAY_SIMULATE
+  return sim::make_backend(cpu_backend()).device;
+#else
+  return open_device(0);
+#endif
+}
+
+inline const char* tile_name(ProductTile t) {
+  switch (t) {
+    case ProductTile::kWide: return "wide";
+    case ProductTile::kMedium: return "medium";
+    case ProductTile::kNarrow: return "narrow";
+    case ProductTile::kGroup256: return "group256";
+    case ProductTile::kGroup128: return "group128";
+    case ProductTile::kGroup64: return "group64";
+  }
+  return "";
+}
+
+inline Precision precision_named(const std::string& mode) {
+  ONNXRAY_CHECK(mode == "exact" || mode == "fast" || mode == "bf16", "not a mode: ", mode);
+  return mode == "exact" ? Precision::kExact : mode == "fast" ? Precision::kTf32 : Precision::kBf16;
+}
+// A product's relative error, and one rounding to float32 for each of the terms of a sum.
+inline double bound_of(Precision precision, double terms) {
+  const int bits = precision == Precision::kExact ? 21 : precision == Precision::kTf32 ? 10 : 7;
+  return std::ldexp(1.0, -bits) + (terms + 2) * std::ldexp(1.0, -24);
+}
+
+// Device memory that is kept for the next layer and grows.
+class Buffer {
+ public:
+  explicit Buffer(const Device& device) : device_(device) {}
+  // True where the contents were lost.
+  bool reserve(std::size_t bytes) {
+    if (bytes <= bytes_) return false;
+    memory_ = nullptr;
+    memory_ = device_.allocate(bytes);
+    bytes_ = bytes;
+    return true;
+  }
+  template <class T = float>
+  [[nodiscard]] T* as() const {
+    return static_cast<T*>(memory_.get());
+  }
+
+ private:
+  const Device& device_;
+  std::shared_ptr<void> memory_;
+  std::size_t bytes_ = 0;
+};
+
+// Uniform in [-1, 1), over and over.
+inline const std::vector<float>& noise() {
+  static const std::vector<float> values = [] {
+    std::vector<float> v(std::size_t{1} << 20);
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(2 * Philox::uniform(Philox{1}(0, i), 0) - 1);
+    return v;
+  }();
+  return values;
+}
+
+// Everything that measuring a kernel takes but the kernel.
+class KernelBench {
+ protected:
+  KernelBench() : device_(open()), stream_(device_->create_stream()) {}
+
+  void fill(Buffer& buffer, std::size_t elements) {
+    if (!buffer.reserve(4 * elements)) return;
+    for (std::size_t at = 0; at < elements; at += noise().size()) {
+      const std::size_t n = std::min(noise().size(), elements - at);
+      device_->upload(buffer.as() + at, noise().data(), 4 * n, stream_.get());
+    }
+    device_->synchronise(stream_.get());
+  }
+
+  template <class F>
+  double seconds_of(const F& once, double milliseconds) {
+    using Clock = std::chrono::steady_clock;
+    const auto timed = [&](const auto& f) {
+      const auto begin = Clock::now();
+      f();
+      device_->synchronise(stream_.get());
+      return std::chrono::duration<double>(Clock::now() - begin).count();
+    };
+    const double first = timed(once);
+    const int calls = static_cast<int>(std::clamp(milliseconds * 1e-3 / first, 1.0, 500.0));
+    const auto replay = device_->record(stream_.get(), [&] {
+      for (int i = 0; i < calls; ++i) once();
+    });
+    std::vector<double> times;
+    (void)timed([&] { replay(stream_.get()); });
+    for (int i = 0; i < 5; ++i) times.push_back(timed([&] { replay(stream_.get()); }) / calls);
+    std::sort(times.begin(), times.end());
+    return times[2];
+  }
+
+  // max |got - want| / magnitude; -1 where got is not finite.
+  static double largest_error(const std::vector<float>& got, const std::vector<double>& want,
+                              const std::vector<double>& magnitude) {
+    double worst = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const double off = std::abs(got[i] - want[i]) / std::max(magnitude[i], 1e-30);
+      if (!std::isfinite(off)) return -1;
+      worst = std::max(worst, off);
+    }
+    return worst;
+  }
+  // The first n numbers of fill() in float64 on the device, or their magnitudes.
+  std::shared_ptr<void> wide(std::size_t n, bool magnitudes) {
+    std::vector<double> v(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      v[i] = noise()[i % noise().size()];
+      if (magnitudes) v[i] = std::abs(v[i]);
+    }
+    const std::shared_ptr<void> memory = device_->allocate(8 * n);
+    device_->upload(memory.get(), v.data(), 8 * n, stream_.get());
+    device_->synchronise(stream_.get());
+    return memory;
+  }
+
+  std::shared_ptr<const Device> device_;
+  Gpu gpu_{device_->processors(), device_->warpgroups()};
+  std::shared_ptr<void> stream_;
+  Buffer in_{*device_}, raw_{*device_}, bias_{*device_}, out_{*device_}, packed_{*device_}, workspace_{*device_};
+};
+
+// A line of a matrix product (product.cpp): prints a JSON object; false where --check fails.
+bool run_product(const std::string& line, const BenchOptions& options);
+
+}  // namespace onnxray::cuda

@@ -1,0 +1,118 @@
+// Products by a constant matrix, as linear layers have them: y [M, N] = x [M, K] w, w [K, N], or [N, K] transposed.
+#include <cstdio>
+#include <sstream>
+
+#include "bench/kernel_bench.h"
+#include "kernels/cuda/gemm.h"
+
+namespace onnxray::cuda {
+namespace {
+
+struct Linear {
+  std::string name;
+  GemmShape shape;
+  Precision precision = Precision::kExact;
+  bool bias_relu = false;
+};
+
+Linear read_linear(const std::string& line) {
+  Linear l;
+  std::string kind, mode, finish;
+  std::istringstream in(line);
+  in >> l.name >> kind >> mode >> l.shape.m >> l.shape.k >> l.shape.n >> finish;
+  ONNXRAY_CHECK(in && (kind == "product" || kind == "product_transposed") &&
+                    (finish == "plain" || finish == "bias_relu") && std::min({l.shape.m, l.shape.k, l.shape.n}) > 0,
+                "not a product: ", line);
+  l.shape.trans_b = kind == "product_transposed";
+  l.precision = precision_named(mode);
+  l.bias_relu = finish == "bias_relu";
+  return l;
+}
+
+class ProductBench : KernelBench {
+ public:
+  bool run(const Linear& l, const BenchOptions& options) {
+    const GemmPlan plan = plan_gemm(l.shape, l.precision, gpu_, true);
+    const auto m = static_cast<std::size_t>(l.shape.m), n = static_cast<std::size_t>(l.shape.n);
+    const auto k = static_cast<std::size_t>(l.shape.k);
+    fill(in_, m * k);
+    fill(raw_, k * n);
+    fill(bias_, n);
+    out_.reserve(4 * m * n);
+    const auto once = prepared(l, plan);
+    once();
+    device_->synchronise(stream_.get());
+    std::printf("{\"name\": \"%s\", \"kernel\": \"tensor core\", \"tile\": \"%s\", \"splits\": %d, ", l.name.c_str(),
+                tile_name(plan.tile), plan.splits);
+    bool fine = true;
+    if (options.check) {
+      const double error = error_of(l), bound = bound_of(l.precision, static_cast<double>(k));
+      fine = error >= 0 && error <= bound;
+      std::printf("\"error\": %.3g, \"bound\": %.3g}\n", error, bound);
+    } else {
+      const double seconds = seconds_of(once, options.milliseconds);
+      std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, 2e-12 * static_cast<double>(m * n * k) / seconds);
+      if (options.sweep) print_sweep(l, options.milliseconds);
+      std::printf("}\n");
+    }
+    std::fflush(stdout);
+    return fine;
+  }
+
+ private:
+  // Packs the matrix for a plan; returns a call of it.
+  std::function<void()> prepared(const Linear& l, const GemmPlan& plan) {
+    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
+    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
+    if (plan.weight_bytes > 0) pack_gemm_weights(plan, raw_.as(), packed_.as(), stream_.get());
+    const float* b = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
+    const Epilogue<float> epilogue{l.bias_relu ? bias_.as() : nullptr, nullptr, nullptr, l.bias_relu};
+    return
+        [this, plan, b, epilogue] { run_gemm(plan, in_.as(), b, out_.as(), epilogue, workspace_.as(), stream_.get()); };
+  }
+
+  void print_sweep(const Linear& l, double milliseconds) {
+    std::printf(", \"tried\": {");
+    const char* comma = "";
+    for (const ProductTile tile : kProductTiles) {
+      if (!tile_serves(tile, l.shape, l.precision, true) || (by_warpgroups(tile) && !gpu_.warpgroups)) continue;
+      for (const int splits : {1, 4}) {
+        const GemmPlan plan = plan_gemm_with(l.shape, l.precision, tile, splits);
+        std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepared(l, plan), milliseconds));
+        comma = ", ";
+      }
+    }
+    std::printf("}");
+  }
+
+  // max |y - reference| / sum |x| |w| over the first 130 rows; -1 where y is not finite.
+  double error_of(const Linear& l) {
+    GemmShape some = l.shape;
+    some.m = std::min<std::int64_t>(l.shape.m, 130);
+    const auto m = static_cast<std::size_t>(some.m), n = static_cast<std::size_t>(some.n);
+    const auto k = static_cast<std::size_t>(some.k);
+    std::vector<float> got(m * n);
+    device_->download(got.data(), out_.as(), 4 * m * n, stream_.get());
+    std::vector<double> want[2];
+    for (const bool magnitudes : {false, true}) {
+      const auto a = wide(m * k, magnitudes), b = wide(k * n, magnitudes), bias = wide(n, magnitudes);
+      const auto y = device_->allocate(8 * m * n);
+      const Epilogue<double> epilogue{l.bias_relu ? static_cast<const double*>(bias.get()) : nullptr, nullptr, nullptr,
+                                      l.bias_relu};
+      run_gemm_general<double>(some, static_cast<const double*>(a.get()), static_cast<const double*>(b.get()),
+                               static_cast<double*>(y.get()), epilogue, stream_.get());
+      want[magnitudes].resize(m * n);
+      device_->download(want[magnitudes].data(), y.get(), 8 * m * n, stream_.get());
+    }
+    return largest_error(got, want[0], want[1]);
+  }
+};
+
+}  // namespace
+
+bool run_product(const std::string& line, const BenchOptions& options) {
+  static ProductBench bench;
+  return bench.run(read_linear(line), options);
+}
+
+}  // namespace onnxray::cuda
