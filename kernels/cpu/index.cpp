@@ -3,19 +3,10 @@
 #include <cstring>
 
 #include "kernels/cpu/layout_copy.h"
+#include "kernels/index_views.h"
 
 namespace onnxray::cpu {
 namespace {
-
-// x as [outer, extent, block] around `axis`, and the number of indices.
-struct GatherView {
-  std::int64_t outer = 1, extent = 1, block = 1, count = 1;
-};
-
-GatherView view_of(const Dims& x, const Dims& index, std::int64_t axis) {
-  const auto a = static_cast<std::size_t>(axis);
-  return {product(x, 0, a), x[a], product(x, a + 1, x.size()), count_of(index)};
-}
 
 // Indices in [0, n), written to scratch so that every outer row reads checked ones.
 const std::int64_t* checked(const RunArgs& a, std::int64_t count, std::int64_t n) {
@@ -28,7 +19,7 @@ const std::int64_t* checked(const RunArgs& a, std::int64_t count, std::int64_t n
 std::size_t index_bytes(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(std::int64_t); }
 
 Step gather(const PrepareCtx& c) {
-  const GatherView v = view_of(c.dims(0), c.dims(1), c.attrs.integer("axis", 0));
+  const GatherView v = gather_view(c.dims(0), c.dims(1), c.attrs.integer("axis", 0));
   const std::size_t size = size_of(c.dtype(0));
   const std::size_t bytes = static_cast<std::size_t>(v.block) * size;
   if (count_of(c.out_dims()) == 0) return {[](const RunArgs&) {}};
@@ -61,7 +52,7 @@ Step gather(const PrepareCtx& c) {
 
 template <class T>
 Step index_add(const PrepareCtx& c) {
-  const GatherView v = view_of(c.out_dims(), c.dims(1), c.attrs.integer("axis", 0));
+  const GatherView v = gather_view(c.out_dims(), c.dims(1), c.attrs.integer("axis", 0));
   const std::int64_t n = count_of(c.out_dims());
   const bool none = count_of(c.dims(0)) == 0;
   const auto run = [=](const RunArgs& a) {

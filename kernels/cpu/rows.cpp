@@ -1,31 +1,17 @@
 #include <cstring>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/index_views.h"
 
 namespace onnxray::cpu {
 namespace {
-
-// A value with row map (axis, inner, outer) seen as [outer, rows, block]; block in elements.
-struct RowView {
-  std::int64_t outer = 1, rows = 1, block = 1;
-};
-
-RowView view_of(const Dims& dims, const Attrs& attrs) {
-  const auto axis = static_cast<std::size_t>(attrs.integer("axis", 0));
-  const std::int64_t inner = attrs.integer("inner", 1), outer = attrs.integer("outer", 1);
-  RowView v;
-  v.outer = product(dims, 0, axis) * outer;
-  v.rows = dims[axis] / (inner * outer);
-  v.block = inner * product(dims, axis + 1, dims.size());
-  return v;
-}
 
 void check_row(std::int64_t i, std::int64_t rows) {
   ONNXRAY_CHECK(i >= 0 && i < rows, "row index ", i, " is outside [0, ", rows, ")");
 }
 
 Step gather_rows(const PrepareCtx& c) {
-  const RowView in = view_of(c.dims(0), c.attrs), out = view_of(c.out_dims(), c.attrs);
+  const RowView in = row_view(c.dims(0), c.attrs), out = row_view(c.out_dims(), c.attrs);
   const std::size_t bytes = static_cast<std::size_t>(in.block) * size_of(c.dtype(0));
   return {[=](const RunArgs& a) {
     const auto* x = static_cast<const std::byte*>(a.in[0]);
@@ -45,7 +31,7 @@ Step gather_rows(const PrepareCtx& c) {
 
 template <class T>
 Step scatter_rows(const PrepareCtx& c) {
-  const RowView in = view_of(c.dims(0), c.attrs), out = view_of(c.out_dims(), c.attrs);
+  const RowView in = row_view(c.dims(0), c.attrs), out = row_view(c.out_dims(), c.attrs);
   return {[=](const RunArgs& a) {
     const T* x = static_cast<const T*>(a.in[0]);
     const auto* index = static_cast<const std::int64_t*>(a.in[1]);

@@ -4,17 +4,9 @@
 #include "kernels/cuda/index_elements.cuh"
 #include "kernels/cuda/index_select.cuh"
 #include "kernels/cuda/resample.cuh"
+#include "kernels/index_views.h"
 
 namespace onnxray::cuda {
-
-// x as [outer, extent, block] around `axis`, and the number of indices.
-struct GatherView {
-  std::int64_t outer = 1, extent = 1, block = 1, count = 1;
-};
-[[nodiscard]] inline GatherView gather_view(const Dims& x, const Dims& index, std::int64_t axis) {
-  const auto a = static_cast<std::size_t>(axis);
-  return {product(x, 0, a), x[a], product(x, a + 1, x.size()), count_of(index)};
-}
 
 template <class U>
 ONNXRAY_KERNEL(void)

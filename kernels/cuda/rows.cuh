@@ -3,23 +3,9 @@
 #pragma once
 #include "kernels/cuda/broadcast.cuh"
 #include "kernels/cuda/cuda.h"
+#include "kernels/index_views.h"
 
 namespace onnxray::cuda {
-
-// A value with row map (axis, inner, outer) seen as [outer, rows, block]; block in elements.
-struct RowView {
-  std::int64_t outer = 1, rows = 1, block = 1;
-  [[nodiscard]] std::int64_t count() const { return outer * rows * block; }
-};
-[[nodiscard]] inline RowView row_view(const Dims& dims, const Attrs& attrs) {
-  const auto axis = static_cast<std::size_t>(attrs.integer("axis", 0));
-  const std::int64_t inner = attrs.integer("inner", 1), outer = attrs.integer("outer", 1);
-  RowView v;
-  v.outer = product(dims, 0, axis) * outer;
-  v.rows = dims[axis] / (inner * outer);
-  v.block = inner * product(dims, axis + 1, dims.size());
-  return v;
-}
 
 template <class U>
 ONNXRAY_KERNEL(void)
