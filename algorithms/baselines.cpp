@@ -61,8 +61,7 @@ void check_names(const Session& session, const Baselines& baselines) {
 // The user's tensor for one value as [rows, row_dims...]; zeros if there is none. A single number stands for a full
 // row.
 Tensor given_rows(const Baselines& baselines, const CutValue& c) {
-  Dims one = c.row_dims;
-  one.insert(one.begin(), 1);
+  const Dims one = with_rows(1, c.row_dims);
   const auto it = baselines.tensors.find(c.name);
   if (it == baselines.tensors.end()) return Tensor::zeros(DType::f64, one);
   const Tensor t = it->second.to(DType::f64);
@@ -80,8 +79,7 @@ std::vector<Tensor> make_baselines(const Session& session, const Baselines& base
   check_names(session, baselines);
   std::vector<Tensor> out;
   for (const CutValue& c : session.vary()) {
-    Dims one = c.row_dims;
-    one.insert(one.begin(), 1);
+    const Dims one = with_rows(1, c.row_dims);
     switch (baselines.kind) {
       case Baselines::Kind::kConstant: out.push_back(Tensor::full(DType::f64, one, baselines.constant)); break;
       case Baselines::Kind::kBlur:
@@ -116,8 +114,7 @@ std::vector<Tensor> make_baseline_sample(const Session& session, const Baselines
   std::int64_t rows = 1;
   std::string first;
   for (const CutValue& c : session.vary()) {
-    Dims one = c.row_dims;
-    one.insert(one.begin(), 1);
+    const Dims one = with_rows(1, c.row_dims);
     if (baselines.kind == Baselines::Kind::kConstant) {
       out.push_back(Tensor::full(DType::f64, one, baselines.constant));
       continue;

@@ -99,8 +99,7 @@ Graph IncrementalRows::Program::clean_graph() const {
     inputs.push_back(g.add_input(value.name, value.dtype, value.dims));
   }
   for (const Session::Target& t : s.targets()) {
-    Dims dims = t.row_dims;
-    dims.insert(dims.begin(), static_cast<std::int64_t>(s.to().size()));
+    const Dims dims = with_rows(static_cast<std::int64_t>(s.to().size()), t.row_dims);
     seeds.push_back(g.add_input("seed " + t.value, s.float_type(), dims));
   }
   const std::vector<ValueId> map = splice(b, graphs_.clean, inputs);
@@ -132,8 +131,7 @@ Graph IncrementalRows::Program::rows_graph(std::int64_t rows) const {
     inputs.push_back(g.add_input(value.name, value.dtype, value.dims, value.rows));
   }
   for (const Session::Target& t : s.targets()) {
-    Dims dims = t.row_dims;
-    dims.insert(dims.begin(), static_cast<std::int64_t>(s.to().size()));
+    const Dims dims = with_rows(static_cast<std::int64_t>(s.to().size()), t.row_dims);
     seeds.push_back(g.add_input("seed " + t.value, s.float_type(), dims));
   }
   const ValueId x = inputs[1 + owner_.rows_.value];
@@ -221,8 +219,7 @@ void IncrementalRows::Program::run(std::int64_t first, std::int64_t count, doubl
   }
   Dims size = c.row_dims;
   for (std::size_t i = 0; i < spatial; ++i) size[at(graphs_.axes[i]) - 1] = graphs_.patch[i];
-  Dims dims = size;
-  dims.insert(dims.begin(), chunk_);
+  const Dims dims = with_rows(chunk_, size);
   Tensor mask = Tensor::zeros(DType::boolean, dims);
   const std::int64_t elements = count_of(size);
   for (std::int64_t r = 0; r < chunk_; ++r) {

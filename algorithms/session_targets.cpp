@@ -80,8 +80,7 @@ void Session::make_seeds() {
       target.row_dims.erase(target.row_dims.begin());
     }
     const std::int64_t size = count_of(target.row_dims);
-    Dims dims = target.row_dims;
-    dims.insert(dims.begin(), examples_ * k);
+    const Dims dims = with_rows(examples_ * k, target.row_dims);
     Tensor wide = Tensor::zeros(DType::f64, dims);
     const auto out = wide.mutable_data<double>();
     for (std::int64_t e = 0; e < examples_; ++e) {
@@ -90,8 +89,7 @@ void Session::make_seeds() {
         for (const Term& t : to_[static_cast<std::size_t>(s)].terms) {
           if (t.value != target.value || t.log_probability != target.log_probability) continue;
           if (t.mask.defined()) {
-            Dims many = target.row_dims;
-            many.insert(many.begin(), examples_);
+            const Dims many = with_rows(examples_, target.row_dims);
             const bool per_example = t.mask.dims() == many;
             ONNXRAY_CHECK(per_example || t.mask.dims() == target.row_dims, "the mask for '", t.value, "' has shape ",
                           to_string(t.mask.dims()), ", expected ", to_string(target.row_dims));

@@ -27,8 +27,7 @@ Attribution run_method(const Model& model, const Activation&, const Request& req
     RowProgram program(session, {.key = "values", .values = true}, {}, examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
-      Dims dims = c.row_dims;
-      dims.insert(dims.begin(), examples * k);
+      const Dims dims = with_rows(examples * k, c.row_dims);
       out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
     }
     scheduler.run(

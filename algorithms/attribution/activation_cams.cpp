@@ -254,8 +254,7 @@ Attribution run_method(const Model& model, const ScoreCam& options, const Reques
             }
           },
           [&](std::int64_t first, std::int64_t rows) {
-            Dims dims = l.grid;
-            dims.insert(dims.begin(), program.chunk());
+            const Dims dims = with_rows(program.chunk(), l.grid);
             Tensor mask = Tensor::zeros(DType::f64, dims);
             for (std::int64_t r = 0; r < rows; ++r) {
               const auto& a = activations[static_cast<std::size_t>((first + r) / l.channels)];

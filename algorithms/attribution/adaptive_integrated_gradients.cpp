@@ -208,8 +208,7 @@ class Adaptive {
     Doubles sums(out.values.size(), 0);
     for (std::size_t i = 0; i < totals_.size(); ++i) {
       const CutValue& c = session_.vary()[i];
-      Dims dims = c.row_dims;
-      dims.insert(dims.begin(), examples_ * static_cast<std::int64_t>(scalars_));
+      const Dims dims = with_rows(examples_ * static_cast<std::int64_t>(scalars_), c.row_dims);
       Tensor a = Tensor::from<double>(dims, std::span<const double>(totals_[i]));
       if (o_.multiply_by_inputs) differences_[i].multiply(a, static_cast<std::int64_t>(scalars_));
       const Doubles part = row_sums(a);

@@ -21,8 +21,7 @@ Attribution run_backward_pass(const Model& model, const Request& request, const 
         examples);
     Attribution out;
     for (const CutValue& c : session.from()) {
-      Dims dims = c.row_dims;
-      dims.insert(dims.begin(), examples * k);
+      const Dims dims = with_rows(examples * k, c.row_dims);
       out.attributions[c.name] = Tensor(DType::f64, dims);  // every row is written
     }
     scheduler.run(

@@ -119,8 +119,7 @@ Attribution guided(const Model& model, const GuidedIntegratedGradients& o, const
   RowProgram program(session, spec, {}, examples);
   std::vector<Tensor> points;
   for (const CutValue& c : session.vary()) {
-    Dims dims = c.row_dims;
-    dims.insert(dims.begin(), program.chunk());
+    const Dims dims = with_rows(program.chunk(), c.row_dims);
     points.push_back(Tensor::zeros(DType::f64, dims));
   }
   for (std::int64_t step = 1; step <= o.n_steps; ++step) {
@@ -153,8 +152,7 @@ Attribution guided(const Model& model, const GuidedIntegratedGradients& o, const
   }
   std::vector<double> sums(static_cast<std::size_t>(examples), 0);
   for (std::size_t i = 0; i < values; ++i) {
-    Dims dims = session.vary()[i].row_dims;
-    dims.insert(dims.begin(), examples);
+    const Dims dims = with_rows(examples, session.vary()[i].row_dims);
     Tensor a(DType::f64, dims);
     const auto v = a.mutable_data<double>();
     for (std::size_t e = 0; e < travellers.size(); ++e) {

@@ -164,8 +164,7 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
                          examples * per);
       std::vector<Tensor> masks;
       for (const CutValue& c : session.vary()) {
-        Dims dims = c.row_dims;
-        dims.insert(dims.begin(), program.chunk());
+        const Dims dims = with_rows(program.chunk(), c.row_dims);
         masks.emplace_back(DType::boolean, dims);
       }
       out.values.resize(static_cast<std::size_t>(examples * k));
@@ -198,8 +197,7 @@ Attribution run_method(const Model& model, const Occlusion& options, const Reque
     }
     for (std::size_t i = 0; i < values; ++i) {
       const CutValue& c = session.vary()[i];
-      Dims dims = c.row_dims;
-      dims.insert(dims.begin(), examples * k);
+      const Dims dims = with_rows(examples * k, c.row_dims);
       Tensor& all = out.attributions[c.name] = Tensor::zeros(DType::f64, dims);
       const std::int64_t size = count_of(c.row_dims);
       std::vector<double> covered(static_cast<std::size_t>(size), 0);

@@ -61,8 +61,7 @@ ValueId mask_of(RowCtx& c, std::size_t i, const Dims& mask_dims) {
                 {{"axis", std::int64_t{0}}});
   };
   const ValueId rows = b.matmul(along("table y", "offset y"), c.input(input_name("cells", i)));
-  Dims dims = mask_dims;
-  dims.insert(dims.begin(), c.rows());
+  const Dims dims = with_rows(c.rows(), mask_dims);
   return b.reshape(b.matmul(rows, along("table x", "offset x"), false, true), dims);
 }
 
