@@ -99,7 +99,7 @@ def vision_dynamo_cases(root):
 
 def own_cases(root):
     """Own definitions (bench/peers/nets.py) by the dynamo exporter."""
-    for name, index in (("resnet50", (281,)), ("vit_b_16", (281,)), ("gpt2_like", (63, 17)), ("lstm", (3,))):
+    for name, index in (("gpt2_like", (63, 17)), ("lstm", (3,))):
         for double in (False, True):
             folder = "own_%s-opset18-%s-dynamo" % (name, "double" if double else "float")
 
