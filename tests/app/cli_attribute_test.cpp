@@ -12,6 +12,17 @@ using testing::Result;
 using testing::text_of;
 using testing::write;
 
+// Of pictures [N, 3, 16, 16], two scores.
+auto picture_net() {
+  ModelBuilder m;
+  m.input("image", {"N", 3, 16, 16}).output("y", {"N", 2});
+  m.initializer("w", Tensor::full(DType::f32, {2, 3, 3, 3}, 0.1));
+  m.node("Conv", {"image", "w"}, {"c"}, "conv");
+  m.node("GlobalMaxPool", {"c"}, {"p"});
+  m.node("Flatten", {"p"}, {"y"});
+  return m.bytes();
+}
+
 TEST_F(Cli, AttributeSaysAllThatIsNeededToRepeatIt) {
   const Result r =
       run("attribute m.onnx -i x.npy --method integrated-gradients --target cat --target 2 --n-steps 7 --baselines 0.5 "
@@ -85,13 +96,7 @@ TEST_F(Cli, NamesThatMapToOneFileAreNumbered) {
 }
 
 TEST_F(Cli, PicturesGetHeatMapsAndShares) {
-  ModelBuilder m;
-  m.input("image", {"N", 3, 16, 16}).output("y", {"N", 2});
-  m.initializer("w", Tensor::full(DType::f32, {2, 3, 3, 3}, 0.1));
-  m.node("Conv", {"image", "w"}, {"c"}, "conv");
-  m.node("GlobalMaxPool", {"c"}, {"p"});
-  m.node("Flatten", {"p"}, {"y"});
-  write(folder_ / "p.onnx", m.bytes());
+  write(folder_ / "p.onnx", picture_net());
   app::Image picture(16, 16, {10, 20, 30}), mask(16, 16, {1, 1, 1}), small(8, 8);
   picture.at(4, 4)[0] = 255;
   app::write_png(folder_ / "picture.png", picture);
@@ -113,13 +118,7 @@ TEST_F(Cli, PicturesGetHeatMapsAndShares) {
 }
 
 TEST_F(Cli, SeveralMethodsAreComparedInAGrid) {
-  ModelBuilder m;
-  m.input("image", {"N", 3, 16, 16}).output("y", {"N", 2});
-  m.initializer("w", Tensor::full(DType::f32, {2, 3, 3, 3}, 0.1));
-  m.node("Conv", {"image", "w"}, {"c"}, "conv");
-  m.node("GlobalMaxPool", {"c"}, {"p"});
-  m.node("Flatten", {"p"}, {"y"});
-  write(folder_ / "p.onnx", m.bytes());
+  write(folder_ / "p.onnx", picture_net());
   app::Image picture(16, 16, {10, 20, 30});
   picture.at(4, 4)[0] = 255;
   app::write_png(folder_ / "picture.png", picture);
