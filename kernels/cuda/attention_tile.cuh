@@ -126,16 +126,20 @@ ONNXRAY_DEVICE void multiply_weights(float (&acc)[kDepth / 8][4], const float (&
   constexpr int kLd = kAttentionLine<kDepth>;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const float* const from = y + lane % 4 * 2 * kLd + lane / 4;
-#pragma unroll
+  static_assert(kAttentionColumns == 32);
+  // Unrolled, exact products of wide heads hold more words in flight than there are registers on sm_80.
+  [[maybe_unused]] constexpr int kUnroll = kPrecision == Precision::kExact && kDepth > 96 ? 1 : 2;
+#pragma unroll kUnroll
   for (int k = 0; k < kAttentionColumns; k += 16) {
     std::uint32_t words[2][4];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float(&w)[4] = weights[k / 8 + half];
-      words[half][0] = __float_as_uint(w[0]);
-      words[half][1] = __float_as_uint(w[2]);
-      words[half][2] = __float_as_uint(w[1]);
-      words[half][3] = __float_as_uint(w[3]);
+      // Indexed by k, which a loop that stays rolled does not know, the weights would go to memory.
+      const auto word = [&](int i) { return __float_as_uint(k == 0 ? weights[half][i] : weights[2 + half][i]); };
+      words[half][0] = word(0);
+      words[half][1] = word(2);
+      words[half][2] = word(1);
+      words[half][3] = word(3);
     }
     const DeepRows<kPrecision> rows(words);
 #pragma unroll
