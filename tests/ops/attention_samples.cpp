@@ -161,7 +161,7 @@ void add_attention_cases(std::vector<OpCase>& cases) {
       {{}, 18, 35, 64, 64, absent(), 0.125},
       {{2}, 3, 4, 3, 5},  // no multiple of 4
       {{}, 5, 33, 80, 80, absent(), 0.1},
-      {{}, 6, 4, 128, 100, absent(), 0.1},
+      {{}, 18, 21, 128, 100, absent(), 0.1},  // both halves of 32 lines
       {{2}, 35, 35, 4, 4, causal(35, 0)},
       {{1, 2}, 6, 6, 4, 4, causal(6, 2), 0.3, true},
       {{2, 0}, 3, 3, 4, 4},
