@@ -2,8 +2,9 @@
 
     python bench/gpu.py --programs DIR [--out FILE.json] [--seconds 440] [--only NAME,...] [--smoke]
 
-DIR holds onnxray and onnxray_conv_bench. Needs torch with CUDA and onnx for the exports; the nets are those of
-bench/peers/nets.py (seeded random weights, nothing is downloaded). Rows, the ones that matter most first:
+DIR, a build folder for one, holds onnxray and onnxray_conv_bench, or onnxray_conv_bench_sim for --smoke. Needs torch with
+CUDA and onnx for the exports; the nets are those of bench/peers/nets.py (seeded random weights, nothing is downloaded).
+Rows, the ones that matter most first:
 
   saliency, ig_*   a whole answer for one picture. Peers run integrated gradients as a plain loop over batches of path
                    points: frozen weights, channels last, cudnn.benchmark, the best of several batch sizes; Captum's own
@@ -255,7 +256,9 @@ class Bench:
         return dict(list(found.items())[:3]) if self.args.smoke else found
 
     def our_kernels(self, lines, seconds, *options):
-        done = subprocess.run([os.path.join(self.args.programs, "onnxray_conv_bench"), *options],
+        name = "onnxray_conv_bench" + ("_sim" if self.args.smoke else "")
+        beside, built = (os.path.join(self.args.programs, *folder, name) for folder in ((), ("bench",)))
+        done = subprocess.run([beside if os.path.exists(beside) else built, *options],
                               input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=seconds)
         if done.returncode != 0:
             raise RuntimeError(f"onnxray_conv_bench: status {done.returncode}: {done.stderr.strip()}")
