@@ -39,7 +39,7 @@ everywhere='/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*)\.so'
 needed_by() { ldd "$1" | awk '$3 ~ /^\// { print $3 } /not found/ { print "missing: " $1 }'; }
 for file in "$out"/*; do needed_by "$file"; done | sort -u | grep -vE "$everywhere" | xargs -r -I{} cp -Ln {} "$out/"
 
-cp scripts/gpu_check.sh bench/gpu.py bench/peers/nets.py "$out/"
+cp scripts/gpu_check.sh bench/gpu.py bench/gpu_machine.py bench/gpu_kernels.py bench/peers/nets.py "$out/"
 git ls-files tests/golden examples/tank | grep -vE '\.(cpp|h|py|md)$' | tar -c -T - | tar -x --one-top-level="$out/source"
 git rev-parse HEAD >"$out/COMMIT"
 
