@@ -68,27 +68,18 @@ class Bench : KernelBench {
     fill(raw_, weights);
     fill(bias_, out_channels);
     out_.reserve(4 * plan.out_elements);
-    const auto once = prepared(l, plan);
-    once();
+    const auto prepare = [&](const ConvPlan& p) { return prepared(p, l.bias_relu, pack_conv_weights, run_conv); };
+    prepare(plan)();
     device_->synchronise(stream_.get());
-    std::printf("{\"name\": \"%s\", \"kernel\": \"%s\", \"tile\": \"%s\", \"splits\": %d, ", l.name.c_str(),
-                kernel_name(plan.kernel), tile_name(plan.tile), plan.splits);
-    bool fine = true;
-    if (options.check) {
-      const double error = error_of(l, weights, out_channels);
-      const double bound = bound_of(l);
-      fine = error >= 0 && error <= bound;
-      std::printf("\"error\": %.3g, \"bound\": %.3g}\n", error, bound);
-    } else {
-      const double products = 2.0 * static_cast<double>(l.shape.batch) * l.shape.axis[1].y * l.shape.axis[2].y *
-                              static_cast<double>(weights);
-      const double seconds = seconds_of(once, options.milliseconds);
-      std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, products / seconds * 1e-12);
-      if (options.sweep && plan.kernel == ConvKernel::kTensorCore) print_sweep(l, options.milliseconds);
-      std::printf("}\n");
-    }
-    std::fflush(stdout);
-    return fine;
+    const double operations =
+        2.0 * static_cast<double>(l.shape.batch) * l.shape.axis[1].y * l.shape.axis[2].y * static_cast<double>(weights);
+    const auto sweep = [&](ProductTile tile, int splits) -> std::optional<ConvPlan> {
+      const ConvPlan p = plan_conv_with(l.shape, l.precision, tile, splits);
+      return p.tile == tile ? std::optional(p) : std::nullopt;
+    };
+    return print(
+        {l.name, kernel_name(plan.kernel), operations, bound_of(l), plan.kernel == ConvKernel::kTensorCore}, plan,
+        options, [&] { return error_of(l, weights, out_channels); }, prepare, sweep);
   }
 
  private:
@@ -106,32 +97,6 @@ class Bench : KernelBench {
     }
     return "";
   }
-  // Packs the weights for a plan; returns a call of it.
-  std::function<void()> prepared(const Layer& l, const ConvPlan& plan) {
-    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
-    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
-    if (plan.weight_bytes > 0) pack_conv_weights(plan, raw_.as(), packed_.as(), stream_.get());
-    const float* w = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
-    const Epilogue<float> epilogue{l.bias_relu ? bias_.as() : nullptr, nullptr, nullptr, l.bias_relu};
-    return
-        [this, plan, w, epilogue] { run_conv(plan, in_.as(), w, out_.as(), epilogue, workspace_.as(), stream_.get()); };
-  }
-
-  void print_sweep(const Layer& l, double milliseconds) {
-    std::printf(", \"tried\": {");
-    const char* comma = "";
-    for (const ProductTile tile : kProductTiles) {
-      if (by_warpgroups(tile) && !gpu_.warpgroups) continue;
-      for (const int splits : {1, 4}) {
-        const ConvPlan plan = plan_conv_with(l.shape, l.precision, tile, splits);
-        if (plan.tile != tile) continue;
-        std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepared(l, plan), milliseconds));
-        comma = ", ";
-      }
-    }
-    std::printf("}");
-  }
-
   static double bound_of(const Layer& l) {
     return cuda::bound_of(l.precision, static_cast<double>(l.shape.backward ? l.shape.y_channels : l.shape.x_channels) *
                                            l.shape.axis[1].kernel * l.shape.axis[2].kernel);

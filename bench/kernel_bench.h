@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -89,6 +91,15 @@ inline const std::vector<float>& noise() {
   return values;
 }
 
+// What is printed of a layer besides its times and errors.
+struct Measured {
+  std::string name;
+  const char* kernel;
+  double operations;  // of one call
+  double bound;       // of its error
+  bool sweeps;        // whether it has tiles
+};
+
 // Everything that measuring a kernel takes but the kernel.
 class KernelBench {
  protected:
@@ -101,6 +112,41 @@ class KernelBench {
       device_->upload(buffer.as() + at, noise().data(), 4 * n, stream_.get());
     }
     device_->synchronise(stream_.get());
+  }
+
+  // Packs the weights in raw_ for a plan; returns a call of it. pack and run: pack_conv_weights and run_conv, or the
+  // products' own.
+  template <class Plan, class Pack, class Run>
+  std::function<void()> prepared(const Plan& plan, bool bias_relu, Pack pack, Run run) {
+    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
+    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
+    if (plan.weight_bytes > 0) pack(plan, raw_.as(), packed_.as(), stream_.get());
+    const float* const w = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
+    const Epilogue<float> epilogue{bias_relu ? bias_.as() : nullptr, nullptr, nullptr, bias_relu};
+    return
+        [this, plan, w, epilogue, run] { run(plan, in_.as(), w, out_.as(), epilogue, workspace_.as(), stream_.get()); };
+  }
+
+  // Prints the line of a layer, whose call has run once: its error, or its seconds. False where the error exceeds the
+  // bound. prepare(plan): a call of it; sweep(tile, splits): a plan, where there is one.
+  template <class Plan, class Error, class Prepare, class Sweep>
+  bool print(const Measured& m, const Plan& plan, const BenchOptions& options, const Error& error_of,
+             const Prepare& prepare, const Sweep& sweep) {
+    std::printf("{\"name\": \"%s\", \"kernel\": \"%s\", \"tile\": \"%s\", \"splits\": %d, ", m.name.c_str(), m.kernel,
+                tile_name(plan.tile), plan.splits);
+    bool fine = true;
+    if (options.check) {
+      const double error = error_of();
+      fine = error >= 0 && error <= m.bound;
+      std::printf("\"error\": %.3g, \"bound\": %.3g}\n", error, m.bound);
+    } else {
+      const double seconds = seconds_of(prepare(plan), options.milliseconds);
+      std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, m.operations / seconds * 1e-12);
+      if (options.sweep && m.sweeps) print_sweep(options.milliseconds, prepare, sweep);
+      std::printf("}\n");
+    }
+    std::fflush(stdout);
+    return fine;
   }
 
   template <class F>
@@ -146,6 +192,22 @@ class KernelBench {
     device_->upload(memory.get(), v.data(), 8 * n, stream_.get());
     device_->synchronise(stream_.get());
     return memory;
+  }
+
+  template <class Prepare, class Sweep>
+  void print_sweep(double milliseconds, const Prepare& prepare, const Sweep& sweep) {
+    std::printf(", \"tried\": {");
+    const char* comma = "";
+    for (const ProductTile tile : kProductTiles) {
+      if (by_warpgroups(tile) && !gpu_.warpgroups) continue;
+      for (const int splits : {1, 4}) {
+        const auto plan = sweep(tile, splits);
+        if (!plan) continue;
+        std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepare(*plan), milliseconds));
+        comma = ", ";
+      }
+    }
+    std::printf("}");
   }
 
   std::shared_ptr<const Device> device_;

@@ -1,5 +1,4 @@
 // Products by a constant matrix, as linear layers have them: y [M, N] = x [M, K] w, w [K, N], or [N, K] transposed.
-#include <cstdio>
 #include <sstream>
 
 #include "bench/kernel_bench.h"
@@ -39,52 +38,20 @@ class ProductBench : KernelBench {
     fill(raw_, k * n);
     fill(bias_, n);
     out_.reserve(4 * m * n);
-    const auto once = prepared(l, plan);
-    once();
+    const auto prepare = [&](const GemmPlan& p) { return prepared(p, l.bias_relu, pack_gemm_weights, run_gemm); };
+    prepare(plan)();
     device_->synchronise(stream_.get());
-    std::printf("{\"name\": \"%s\", \"kernel\": \"tensor core\", \"tile\": \"%s\", \"splits\": %d, ", l.name.c_str(),
-                tile_name(plan.tile), plan.splits);
-    bool fine = true;
-    if (options.check) {
-      const double error = error_of(l), bound = bound_of(l.precision, static_cast<double>(k));
-      fine = error >= 0 && error <= bound;
-      std::printf("\"error\": %.3g, \"bound\": %.3g}\n", error, bound);
-    } else {
-      const double seconds = seconds_of(once, options.milliseconds);
-      std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, 2e-12 * static_cast<double>(m * n * k) / seconds);
-      if (options.sweep) print_sweep(l, options.milliseconds);
-      std::printf("}\n");
-    }
-    std::fflush(stdout);
-    return fine;
+    const auto sweep = [&](ProductTile tile, int splits) -> std::optional<GemmPlan> {
+      if (!tile_serves(tile, l.shape, l.precision, true)) return std::nullopt;
+      return plan_gemm_with(l.shape, l.precision, tile, splits);
+    };
+    return print(
+        {l.name, "tensor core", 2.0 * static_cast<double>(m * n * k), bound_of(l.precision, static_cast<double>(k)),
+         true},
+        plan, options, [&] { return error_of(l); }, prepare, sweep);
   }
 
  private:
-  // Packs the matrix for a plan; returns a call of it.
-  std::function<void()> prepared(const Linear& l, const GemmPlan& plan) {
-    packed_.reserve(std::max<std::size_t>(4, plan.weight_bytes));
-    workspace_.reserve(std::max<std::size_t>(4, plan.workspace_bytes));
-    if (plan.weight_bytes > 0) pack_gemm_weights(plan, raw_.as(), packed_.as(), stream_.get());
-    const float* b = plan.weight_bytes > 0 ? packed_.as() : raw_.as();
-    const Epilogue<float> epilogue{l.bias_relu ? bias_.as() : nullptr, nullptr, nullptr, l.bias_relu};
-    return
-        [this, plan, b, epilogue] { run_gemm(plan, in_.as(), b, out_.as(), epilogue, workspace_.as(), stream_.get()); };
-  }
-
-  void print_sweep(const Linear& l, double milliseconds) {
-    std::printf(", \"tried\": {");
-    const char* comma = "";
-    for (const ProductTile tile : kProductTiles) {
-      if (!tile_serves(tile, l.shape, l.precision, true) || (by_warpgroups(tile) && !gpu_.warpgroups)) continue;
-      for (const int splits : {1, 4}) {
-        const GemmPlan plan = plan_gemm_with(l.shape, l.precision, tile, splits);
-        std::printf("%s\"%s %d\": %.4g", comma, tile_name(tile), splits, seconds_of(prepared(l, plan), milliseconds));
-        comma = ", ";
-      }
-    }
-    std::printf("}");
-  }
-
   // max |y - reference| / sum |x| |w| over the first 130 rows; -1 where y is not finite.
   double error_of(const Linear& l) {
     GemmShape some = l.shape;
