@@ -69,8 +69,6 @@ class Bench : KernelBench {
     fill(bias_, out_channels);
     out_.reserve(4 * plan.out_elements);
     const auto prepare = [&](const ConvPlan& p) { return prepared(p, l.bias_relu, pack_conv_weights, run_conv); };
-    prepare(plan)();
-    device_->synchronise(stream_.get());
     const double operations =
         2.0 * static_cast<double>(l.shape.batch) * l.shape.axis[1].y * l.shape.axis[2].y * static_cast<double>(weights);
     const auto sweep = [&](ProductTile tile, int splits) -> std::optional<ConvPlan> {

@@ -43,11 +43,13 @@ class KernelRows(Machine):
 
     def our_kernels(self, lines, seconds, *options):
         name = "onnxray_conv_bench" + ("_sim" if self.args.smoke else "")
-        beside, built = (os.path.join(self.args.programs, *folder, name) for folder in ((), ("bench",)))
-        done = subprocess.run([beside if os.path.exists(beside) else built, *options],
-                              input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=seconds)
+        program = os.path.join(self.args.programs, name)
+        if not os.path.exists(program):  # a build folder
+            program = os.path.join(self.args.programs, "bench", name)
+        done = subprocess.run([program, *options], input="\n".join(lines) + "\n", capture_output=True, text=True,
+                              timeout=seconds)
         if done.returncode != 0:
-            raise RuntimeError(f"onnxray_conv_bench: status {done.returncode}: {done.stderr.strip()}")
+            raise RuntimeError(f"{name}: status {done.returncode}: {done.stderr.strip()}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def our_convs(self, layers, mode, n, seconds, *options):

@@ -127,11 +127,15 @@ class KernelBench {
         [this, plan, w, epilogue, run] { run(plan, in_.as(), w, out_.as(), epilogue, workspace_.as(), stream_.get()); };
   }
 
-  // Prints the line of a layer, whose call has run once: its error, or its seconds. False where the error exceeds the
-  // bound. prepare(plan): a call of it; sweep(tile, splits): a plan, where there is one.
+  // Runs a layer and prints its line: its error, or its seconds. False where the error exceeds the bound.
+  // prepare(plan): a call of it; sweep(tile, splits): a plan, where there is one; error_of(): what out_ holds against
+  // the reference.
   template <class Plan, class Error, class Prepare, class Sweep>
   bool print(const Measured& m, const Plan& plan, const BenchOptions& options, const Error& error_of,
              const Prepare& prepare, const Sweep& sweep) {
+    const auto once = prepare(plan);
+    once();
+    device_->synchronise(stream_.get());
     std::printf("{\"name\": \"%s\", \"kernel\": \"%s\", \"tile\": \"%s\", \"splits\": %d, ", m.name.c_str(), m.kernel,
                 tile_name(plan.tile), plan.splits);
     bool fine = true;
@@ -140,7 +144,7 @@ class KernelBench {
       fine = error >= 0 && error <= m.bound;
       std::printf("\"error\": %.3g, \"bound\": %.3g}\n", error, m.bound);
     } else {
-      const double seconds = seconds_of(prepare(plan), options.milliseconds);
+      const double seconds = seconds_of(once, options.milliseconds);
       std::printf("\"seconds\": %.4g, \"tflops\": %.4g", seconds, m.operations / seconds * 1e-12);
       if (options.sweep && m.sweeps) print_sweep(options.milliseconds, prepare, sweep);
       std::printf("}\n");

@@ -39,8 +39,6 @@ class ProductBench : KernelBench {
     fill(bias_, n);
     out_.reserve(4 * m * n);
     const auto prepare = [&](const GemmPlan& p) { return prepared(p, l.bias_relu, pack_gemm_weights, run_gemm); };
-    prepare(plan)();
-    device_->synchronise(stream_.get());
     const auto sweep = [&](ProductTile tile, int splits) -> std::optional<GemmPlan> {
       if (!tile_serves(tile, l.shape, l.precision, true)) return std::nullopt;
       return plan_gemm_with(l.shape, l.precision, tile, splits);
